@@ -1,0 +1,27 @@
+"""`faceup simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faceup.files import shown
+
+
+@click.command("simulate")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--distances", default="d1,d2,d3", show_default=True, help="Presets, comma-separated (docs/simulate.md).")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--cameras", type=click.IntRange(1), default=1, show_default=True, help="How many cameras to simulate.")
+@click.option("--force", is_flag=True, help="Replace an earlier simulation.")
+def command(source: Path, out: Path, distances: str, seed: int, cameras: int, force: bool) -> None:
+    """Make surveillance-like crops of the faces in SOURCE and write them to OUT."""
+    from faceup.cli._progress import bars
+    from faceup.simulate import simulate
+
+    names = [name.strip() for name in distances.split(",") if name.strip()]
+    with bars() as progress:
+        summary = simulate(source, out, distances=names, seed=seed, cameras=cameras, force=force, progress=progress)
+    click.echo(f"wrote {shown(out)}: {summary}")

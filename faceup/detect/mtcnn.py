@@ -1,0 +1,93 @@
+"""MTCNN with the networks and thresholds of facenet-pytorch (MIT).
+
+facenet-pytorch 2.5.3 with numpy 2 returns object arrays and `[None]` where there is no face, and fails on pictures
+smaller than its smallest face; both end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from PIL import Image as PilImage
+
+from faceup.errors import ConfigError
+from faceup.registry import Options
+from faceup.runtime.batching import by_size
+from faceup.types import BackendInfo, Detections, Image
+from faceup.weights import store
+
+INFO = BackendInfo(
+    name="mtcnn",
+    version="1",
+    licence="MIT",
+    summary="MTCNN of facenet-pytorch, thresholds 0.6, 0.7, 0.7",
+    generative=False,
+    weights=("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet"),
+)
+
+MIN_FACE_SIZE = 20
+MAX_SIDE = 1024
+
+
+class Mtcnn:
+    """Finds faces of at least `min_face_size` pixels.
+
+    A picture whose longer side exceeds `max_side` is reduced to it for the search, and the results are scaled back: in
+    a 10-megapixel mugshot nobody looks for faces of 20 pixels.
+    """
+
+    def __init__(self, device: str, min_face_size: int = MIN_FACE_SIZE, max_side: int = MAX_SIDE) -> None:
+        if min_face_size < 12 or max_side < 48:
+            raise ConfigError(
+                f"mtcnn needs min_face_size >= 12 and max_side >= 48, got {min_face_size} and {max_side}."
+            )
+        for name in INFO.weights:
+            store.checked_bytes(name)
+        self.min_face_size, self.max_side = min_face_size, max_side
+        self.net = MTCNN(keep_all=True, min_face_size=min_face_size, device=torch.device(device))
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        """Return the faces of each picture, in the order of the input; sizes may differ."""
+        small = [self._reduced(image) for image in images]
+        found = by_size(small, self._batch)
+        return [_scaled_back(d, s, image) for d, s, image in zip(found, small, images, strict=True)]
+
+    def _reduced(self, image: Image) -> Image:
+        longer = max(image.width, image.height)
+        if longer <= self.max_side:
+            return image
+        size = (
+            max(1, round(image.width * self.max_side / longer)),
+            max(1, round(image.height * self.max_side / longer)),
+        )
+        return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
+
+    def _batch(self, images: Sequence[Image]) -> list[Detections]:
+        if min(images[0].width, images[0].height) < self.min_face_size:
+            return [Detections.none() for _ in images]
+        boxes, scores, points = self.net.detect(np.stack([image.pixels for image in images]), landmarks=True)
+        return [
+            Detections.none()
+            if box is None
+            else Detections(np.asarray(box, np.float32), np.asarray(score, np.float32), np.asarray(point, np.float32))
+            for box, score, point in zip(boxes, scores, points, strict=True)
+        ]
+
+
+def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:
+    if searched is original:
+        return found
+    factor = np.array([original.width / searched.width, original.height / searched.height], np.float32)
+    boxes = (found.boxes.reshape(-1, 2, 2) + 0.5) * factor - 0.5
+    landmarks = (found.landmarks + 0.5) * factor - 0.5
+    return Detections(boxes.reshape(-1, 4), found.scores, landmarks)
+
+
+def build(options: Options) -> Mtcnn:
+    """Build the detector; settings: `min_face_size` (pixels, default 20) and `max_side` (pixels, default 1024)."""
+    options.refuse_extra(INFO.name, "min_face_size", "max_side")
+    options.refuse_weights(INFO.name)
+    return Mtcnn(options.device, **options.extra)

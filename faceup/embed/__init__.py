@@ -1,0 +1,1 @@
+"""Face recognisers, one module each: aligned faces to unit vectors."""

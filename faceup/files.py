@@ -1,0 +1,59 @@
+"""Files of any kind: names that can be shown, hashes, and writing that leaves a whole file or none."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from faceup.errors import DataError
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can always be printed and written; bytes that are not UTF-8 become \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def sha256_hex(data: bytes) -> str:
+    """Return the SHA-256 of `data` as 64 lower-case hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def csv_text(value: str) -> str:
+    """Return a text cell that no spreadsheet runs as a formula: an apostrophe before a leading = + - @, tab or CR."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+@contextmanager
+def whole_or_not_at_all(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it into place when the block ends well, delete it when it does not.
+
+    Raises:
+        DataError: nothing can be written there. An error of the block itself is passed on as it is.
+    """
+    # The name is short, so that the longest possible `path` still works. Made here and not by tempfile, which makes it
+    # private: so the file gets the mode of any other, and umask is not touched, which other threads would notice.
+    temporary = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield temporary
+        try:
+            temporary.chmod(mode)  # safetensors puts a private file in its place.
+            temporary.replace(path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{shown(path)}: cannot be written ({error.strerror or error}).")

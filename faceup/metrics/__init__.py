@@ -1,0 +1,1 @@
+"""Numbers from pictures and from scores: pure functions."""

@@ -1,0 +1,322 @@
+"""The order of the stages: manifests, super-resolution, detection, embedding, comparison, tables.
+
+`run` is the Python face of `faceup run`; the work is in the stages, the bookkeeping in `result`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from faceup import __version__, registry
+from faceup.acquire import Acquired, Stages, acquire
+from faceup.errors import DataError
+from faceup.files import sha256_hex
+from faceup.manifest import Listing, read_samples
+from faceup.match import cosine_scores, ranks, similarity
+from faceup.pictures import PictureStore
+from faceup.recipe import RunRecipe, make_recipe
+from faceup.registry import Options
+from faceup.result import RunResult
+from faceup.runtime.device import pick_device
+from faceup.types import BackendInfo, Embeddings, Image, Role, Sample
+from faceup.weights.catalog import spec
+
+# Without --save-images, pictures are kept for this many candidates: enough for a report that still opens fast.
+REPORT_CANDIDATES = 24
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+_PACKAGES = ("torch", "torchvision", "facenet-pytorch", "opencv-python-headless", "numpy", "pandas", "pillow", "scipy")
+
+Source = str | PathLike[str]
+Progress = Callable[[str, int, int], None]
+
+
+def run(
+    gallery: Source | None = None,
+    probes: Source | None = None,
+    *,
+    recipe: RunRecipe | None = None,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+    **settings: Any,
+) -> RunResult:
+    """Compare the faces of the probes, seen through each SR backend, with the gallery.
+
+    Args:
+        gallery: folder, CSV or YAML of high-definition pictures with known subjects.
+        probes: the same for the pictures to recognise; unknown subjects are allowed.
+        recipe: the settings; if absent it is made from `settings`, whose names are those of `RunRecipe`.
+        progress: called with the name of a step, pictures done, and pictures in all.
+        command: what the user typed, for the record.
+        **settings: e.g. `sr=["bicubic", "sisn"]`, `scale=4`, `device="cpu"`.
+
+    Returns:
+        The result; `.save(folder)` writes it.
+
+    Raises:
+        ConfigError: a setting or backend name is wrong.
+        DataError: a side is missing or has no readable picture, or no probe's subject is in the gallery.
+        WeightsError: weights are missing or damaged.
+    """
+    if recipe is None:
+        recipe = make_recipe(RunRecipe, settings)
+    elif settings:
+        recipe = make_recipe(RunRecipe, {**recipe.as_dict(), **settings})
+    return run_listed(recipe, *listed(recipe, gallery, probes), progress=progress, command=command)
+
+
+def listed(recipe: RunRecipe, gallery: Source | None, probes: Source | None) -> tuple[Listing, Listing]:
+    """Return the pictures of both sides; arguments win over the recipe.
+
+    Raises:
+        DataError: a side is not given, empty, or no subject is common to both.
+    """
+    sides = (gallery or recipe.gallery, probes or recipe.probes)
+    if sides[0] is None or sides[1] is None:
+        raise DataError("A run needs a gallery and probes: --gallery and --probes, or both in the recipe.")
+    known, wanted = read_samples(sides[0], "gallery"), read_samples(sides[1], "probe")
+    enrolled = {s.subject_id for s in known.samples}
+    named = {s.subject_id for s in wanted.samples if s.subject_id}
+    if named and not named & enrolled:
+        raise DataError(
+            f"No probe shows a subject of the gallery: the gallery has {_some(enrolled)}, the probes {_some(named)}. "
+            "Name files or sub-folders after the subjects, or give a CSV with an empty subject for unknown people."
+        )
+    return known, wanted
+
+
+def run_listed(
+    recipe: RunRecipe,
+    gallery: Listing,
+    probes: Listing,
+    *,
+    progress: Progress | None = None,
+    command: Sequence[str] = (),
+) -> RunResult:
+    """Do what `run` does, on pictures that are listed already."""
+    return _Run(recipe, gallery, probes, progress=progress, command=command).result()
+
+
+def run_id(recipe: RunRecipe, gallery: Listing, probes: Listing) -> str:
+    """Return `NAME-HASH`, the default name of the run folder: same settings and inputs, same name."""
+    settings = {key: value for key, value in recipe.as_dict().items() if key not in ("gallery", "probes", "device")}
+    inputs = [[s.role, s.sample_id, s.subject_id, s.sha256] for side in (gallery, probes) for s in side.samples]
+    digest = hashlib.sha256(json.dumps([settings, inputs], sort_keys=True).encode()).hexdigest()
+    return f"{recipe.name}-{digest[:8]}"
+
+
+class _Run:
+    """One run: built backends, kept pictures, collected rows."""
+
+    def __init__(
+        self,
+        recipe: RunRecipe,
+        gallery: Listing,
+        probes: Listing,
+        *,
+        progress: Progress | None,
+        command: Sequence[str],
+    ) -> None:
+        self.recipe, self.gallery, self.probes = recipe, gallery, probes
+        self.progress, self.command = progress, list(command)
+        self.device = pick_device(recipe.device)
+        if recipe.threads:
+            torch.set_num_threads(recipe.threads)
+        torch.manual_seed(recipe.seed)
+        self.backends: list[dict[str, Any]] = []
+        # Everything is built before anything is computed: a wrong name or a damaged file costs no waiting.
+        self.stages = Stages(
+            self._build("detect", recipe.detector, recipe.detector_options),
+            self._build("embed", recipe.recognizer, recipe.recognizer_options),
+        )
+        self.none = registry.build("sr", "none", Options())
+        self.sr = {
+            label: self._build("sr", label, recipe.sr_options.get(label.partition(":")[0], {})) for label in recipe.sr
+        }
+        self.pictures = PictureStore()
+        self.kept = self._kept_samples()
+
+    def _build(self, stage: registry.Stage, label: str, extra: dict[str, Any]) -> Any:
+        name, file = registry.split_name(label)
+        options = Options(self.recipe.scale, self.device, file, dict(extra))
+        backend = registry.build(stage, name, options)
+        info = registry.info(stage, name)
+        self.backends.append({"stage": stage, "label": label, **info.as_dict(), "weights": _weights(info, file)})
+        return backend
+
+    def _kept_samples(self) -> set[str]:
+        """Return the ids of the probes whose pictures are kept for the report: the first of each candidate shown."""
+        if self.recipe.save_images:
+            return {s.sample_id for s in self.probes.samples}
+        enrolled = {s.subject_id for s in self.gallery.samples}
+        first: dict[str, str] = {}
+        for s in self.probes.samples:
+            if s.subject_id in enrolled and s.subject_id is not None:
+                first.setdefault(s.subject_id, s.sample_id)
+        return {first[subject] for subject in sorted(first)[:REPORT_CANDIDATES]}
+
+    def result(self) -> RunResult:
+        started = time.perf_counter()
+        gallery_rows, gallery = self._acquire("gallery", "none", self.none, self.gallery.samples)
+        if gallery.failed.all():
+            raise DataError(f"No gallery picture can be used: {_first_problem(gallery_rows)}")
+        detections = [_detection(row, "none") for row in gallery_rows]
+        comparisons = []
+        for label, backend in self.sr.items():
+            rows, probes = self._acquire("probe", label, backend, self.probes.samples)
+            if all(row.status == "unreadable" for row in rows):
+                raise DataError(f"No probe can be read: {_first_problem(rows)}")
+            detections += [_detection(row, label) for row in rows]
+            comparisons.append(self._compare(label, gallery, probes))
+        frame = pd.DataFrame(detections)
+        self.stages.seconds["total"] = time.perf_counter() - started
+        return RunResult(
+            similarity=pd.concat(comparisons, ignore_index=True),
+            detections=frame,
+            record=self._record(frame),
+            pictures=self.pictures,
+        )
+
+    def _acquire(
+        self, role: Role, label: str, backend: Any, samples: Sequence[Sample]
+    ) -> tuple[list[Acquired], Embeddings]:
+        info = registry.info("sr", label.partition(":")[0])
+
+        def keep(sample: Sample, image: Image) -> None:
+            if role == "gallery" or sample.sample_id in self.kept:
+                self.pictures.keep(label, role, sample.sample_id, image, generated=info.generative)
+
+        def report(done: int) -> None:
+            if self.progress is not None:
+                self.progress("gallery" if role == "gallery" else f"probes, {label}", done, len(samples))
+
+        return acquire(samples, backend, self.stages, on_picture=keep, on_progress=report)
+
+    def _compare(self, label: str, gallery: Embeddings, probes: Embeddings) -> pd.DataFrame:
+        started = time.perf_counter()
+        scores = cosine_scores(gallery, probes).scores
+        subjects = [s.subject_id or "" for s in self.gallery.samples]
+        shown_as, order = similarity(scores, self.recipe.similarity), ranks(scores, subjects)
+        g, p = scores.shape
+        probe_subjects = np.array([s.subject_id or "" for s in self.probes.samples], dtype=object)
+        frame = pd.DataFrame(
+            {
+                "sr": label,
+                "probe": np.repeat(np.array(probes.sample_ids, dtype=object), g),
+                "probe_subject": np.repeat(probe_subjects, g),
+                "gallery": np.tile(np.array(gallery.sample_ids, dtype=object), p),
+                "gallery_subject": np.tile(np.array(subjects, dtype=object), p),
+            }
+        )
+        frame["genuine"] = (frame["probe_subject"] == frame["gallery_subject"]).astype(int)
+        frame["detected"] = (~np.isnan(scores)).T.ravel().astype(int)
+        frame["similarity"] = shown_as.T.ravel()
+        frame["rank"] = pd.array(order.T.ravel(), dtype="Int64")
+        frame["rank"] = frame["rank"].mask(frame["detected"] == 0)
+        self.stages.timed("match", started)
+        return frame
+
+    def _record(self, detections: pd.DataFrame) -> dict[str, Any]:
+        def side(samples: Sequence[Sample]) -> list[dict[str, str]]:
+            return [
+                {"sample": s.sample_id, "subject": s.subject_id or "", "path": s.sample_id, "sha256": s.sha256}
+                for s in samples
+            ]
+
+        return {
+            "faceup": __version__,
+            "command": self.command,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "recipe": self.recipe.as_dict(),
+            "versions": {"python": platform.python_version(), **package_versions()},
+            "device": self.device,
+            "threads": torch.get_num_threads(),
+            "seed": self.recipe.seed,
+            "backends": self.backends,
+            "gallery": side(self.gallery.samples),
+            "probes": side(self.probes.samples),
+            "timings": {stage: round(seconds, 4) for stage, seconds in sorted(self.stages.seconds.items())},
+            "warnings": self._warnings(detections),
+        }
+
+    def _warnings(self, detections: pd.DataFrame) -> list[str]:
+        notes = []
+        for listing, role in ((self.gallery, "gallery"), (self.probes, "probe")):
+            rows = detections[detections["role"] == role].drop_duplicates("sample")
+            unreadable, faceless = (rows[rows["status"] == status] for status in ("unreadable", "no_face"))
+            if listing.ignored:
+                example = listing.ignored[0]
+                notes.append(f"{len(listing.ignored)} {role} files are not named as pictures: left out, e.g. {example}")
+            if len(unreadable):
+                example = unreadable.iloc[0]["message"]
+                notes.append(f"{len(unreadable)} of {len(rows)} {role} pictures could not be read, e.g. {example}")
+            if role == "gallery" and len(faceless):
+                example = faceless.iloc[0]["sample"]
+                notes.append(
+                    f"{len(faceless)} of {len(rows)} gallery pictures: no face (failure to enrol), e.g. {example}"
+                )
+        enrolled = {s.subject_id for s in self.gallery.samples}
+        if strangers := sum(s.subject_id not in enrolled for s in self.probes.samples):
+            notes.append(
+                f"{strangers} of {len(self.probes.samples)} probes show nobody of the gallery: not in the table"
+            )
+        return notes
+
+
+def _detection(row: Acquired, label: str) -> dict[str, Any]:
+    box = row.box if row.box is not None else np.full(4, np.nan)
+    points = row.landmarks if row.landmarks is not None else np.full((5, 2), np.nan)
+    return {
+        "sr": label,
+        "role": row.sample.role,
+        "sample": row.sample.sample_id,
+        "subject": row.sample.subject_id or "",
+        "status": row.status,
+        "message": row.message,
+        "width": row.width,
+        "height": row.height,
+        **dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True)),
+        "score": row.score,
+        **{f"{n}_{axis}": float(points[i, k]) for i, n in enumerate(LANDMARKS) for k, axis in enumerate("xy")},
+        "inter_eye_px": row.inter_eye_px,
+        "faces": row.faces,
+    }
+
+
+def _weights(info: BackendInfo, file: Path | None) -> list[dict[str, str]]:
+    if file is not None:
+        return [{"name": file.name, "sha256": sha256_hex(file.read_bytes())}]
+    return [{"name": name, "sha256": spec(name).sha256} for name in info.weights]
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed version of every package that decides about numbers."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _first_problem(rows: Sequence[Acquired]) -> str:
+    row = next(row for row in rows if row.status != "ok")
+    return row.message or f"no face was found in {row.sample.sample_id} (and {len(rows) - 1} others)."
+
+
+def _some(names: set[str | None] | set[str]) -> str:
+    ordered = sorted(str(name) for name in names)
+    return ", ".join(ordered[:3]) + (", ..." if len(ordered) > 3 else "")

@@ -1,0 +1,114 @@
+"""What a run returns: tables as pandas frames and the record of what made them, and how they are saved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from faceup.errors import DataError
+from faceup.files import shown
+from faceup.frames import write_csv
+from faceup.metrics.table5 import table5
+from faceup.pictures import PictureStore
+from faceup.report.html import write_report
+from faceup.report.tables import write_tables
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of `faceup.run`.
+
+    Attributes:
+        similarity: one row per SR system, probe and gallery picture.
+        detections: one row per SR system and picture.
+        record: the content of run.json.
+        pictures: the pictures kept for the report; they lie on disk as long as this object lives.
+    """
+
+    similarity: pd.DataFrame
+    detections: pd.DataFrame
+    record: dict[str, Any]
+    pictures: PictureStore
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Table 5: one row per SR system, one column per candidate, then averages and rates (see `table5`)."""
+        return table5(self.similarity, self.record["recipe"]["sr"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know before trusting the table."""
+        return list(self.record["warnings"])
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Write the run folder, whole or not at all.
+
+        Args:
+            folder: where to; must not exist, unless `force` is given and it is a run folder.
+            force: replace an earlier run folder.
+
+        Raises:
+            DataError: the folder exists, or it cannot be written.
+        """
+        target = Path(folder)
+        check_target(target, force=force)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        except OSError as error:
+            raise DataError(f"{shown(target)}: cannot be written ({error.strerror or error}).") from error
+        try:
+            staging.chmod(0o755)
+            self._write_into(staging)
+            _replace(target, staging)
+        except OSError as error:
+            raise DataError(f"{shown(target)}: cannot be written ({error.strerror or error}).") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return target
+
+    def _write_into(self, folder: Path) -> None:
+        shutil.copytree(self.pictures.folder, folder / "pictures", copy_function=shutil.copyfile)
+        (folder / "pictures").chmod(0o755)
+        write_csv(self.pictures.table(), folder / "pictures" / "pictures.csv")
+        write_csv(self.similarity, folder / "similarity.csv", decimals=6)
+        write_csv(self.detections, folder / "detections.csv", decimals=3)
+        text = json.dumps(self.record, indent=2, sort_keys=True, ensure_ascii=True)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+        write_tables(self.table, self.similarity, self.record, folder)
+        write_report(folder)
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise DataError if a run folder must not be written to `target`; nothing that is not a run is ever replaced."""
+    if not target.exists():
+        return
+    if not force:
+        raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
+    if not (target / RECORD).is_file():
+        raise DataError(f"{shown(target)} is not a run folder (no {RECORD} in it), so --force does not replace it.")
+
+
+def _replace(target: Path, staging: Path) -> None:
+    """Move the finished folder into place; an earlier run is put aside first and comes back if that fails."""
+    if not target.exists():
+        staging.rename(target)
+        return
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    target.rename(aside / target.name)
+    try:
+        staging.rename(target)
+    except OSError:
+        (aside / target.name).rename(target)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Where and in what portions the work is done: device and batching."""

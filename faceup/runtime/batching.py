@@ -1,0 +1,63 @@
+"""Batches of equal-sized pictures, in the order of the input, halved when memory runs out; nothing is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from faceup.errors import ContractError
+from faceup.types import Image
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory ran out, on the CPU or on a GPU."""
+    # torch says "CUDA out of memory" on a GPU, "can't allocate memory" on the CPU and leaves cuDNN's and cuBLAS's words.
+    words = ("out of memory", "allocate memory", "alloc_failed")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
+
+
+def run_in_halves(run: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+    """Call `run` on all items; when memory runs out, on each half, down to single items.
+
+    Raises:
+        ContractError: `run` returned another number of results than it got items.
+        MemoryError or RuntimeError: a single item does not fit.
+    """
+    try:
+        results = run(items)
+    except (MemoryError, RuntimeError) as error:
+        if len(items) < 2 or not out_of_memory(error):
+            raise
+        results = None
+    if results is None:
+        # Not inside the except block: there the error would keep every tensor of the failed batch alive.
+        middle = len(items) // 2
+        return run_in_halves(run, items[:middle]) + run_in_halves(run, items[middle:])
+    if len(results) != len(items):
+        raise ContractError(f"A backend returned {len(results)} results for {len(items)} pictures.")
+    return results
+
+
+def by_size(images: Sequence[Image], run: Callable[[Sequence[Image]], list[R]], *, pixels: int = 2_000_000) -> list[R]:
+    """Call `run` on batches of pictures of one size and return the results in the order of `images`.
+
+    Args:
+        images: pictures of any sizes.
+        run: takes pictures of one size, returns one result each.
+        pixels: upper limit of a batch's input pixels (at least one picture is always taken).
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault((image.height, image.width), []).append(index)
+    results: dict[int, R] = {}
+    for (height, width), indices in groups.items():
+        step = max(1, pixels // (height * width))
+        for start in range(0, len(indices), step):
+            part = indices[start : start + step]
+            results.update(zip(part, run_in_halves(run, [images[i] for i in part]), strict=True))
+    return [results[i] for i in range(len(images))]

@@ -1,0 +1,23 @@
+"""The choice of the device."""
+
+from __future__ import annotations
+
+from faceup.errors import ConfigError
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def pick_device(wanted: str) -> str:
+    """Return `cpu` or `cuda`; `auto` takes the GPU when there is one.
+
+    Raises:
+        ConfigError: not one of `DEVICES`, or `cuda` without a usable GPU.
+    """
+    import torch
+
+    if wanted not in DEVICES:
+        raise ConfigError(f"Device must be one of {', '.join(DEVICES)}, got {wanted!r}.")
+    usable = torch.cuda.is_available()
+    if wanted == "cuda" and not usable:
+        raise ConfigError("Device 'cuda' was asked for, but torch finds no usable NVIDIA GPU; use --device cpu.")
+    return "cuda" if usable and wanted != "cpu" else "cpu"

@@ -1,0 +1,68 @@
+"""What the backends made of one network have in common: finding its weights, reading its shape, checking its scale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from faceup.errors import ConfigError, WeightsError
+from faceup.registry import Options
+from faceup.runtime.torch_sr import TorchSr
+from faceup.types import BackendInfo
+from faceup.weights import store
+
+Config = TypeVar("Config")
+
+
+def build_network(
+    options: Options,
+    info: BackendInfo,
+    title: str,
+    config: Callable[..., Config],
+    load: Callable[[Mapping[str, Tensor], Config | None], nn.Module],
+) -> TorchSr:
+    """Build a backend from the file of the user's or from the shipped weights `NAME-xSCALE`.
+
+    Args:
+        options: of the backend; it has no settings of its own.
+        info: what the backend says of itself.
+        title: the network's name in messages.
+        config: the network's configuration, made from the options that `faceup train` writes into a safetensors file.
+        load: makes the network from the tensors and the configuration, or from the tensors alone. The network has
+            `config.scale`, maps float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW), and its errors say what does not fit.
+
+    Raises:
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
+    options.refuse_extra(info.name)
+    shipped = f"{info.name}-x{options.scale}"
+    if options.weights is None and shipped not in info.weights:
+        raise ConfigError(_not_shipped(info, title, options.scale))
+    loaded = store.load_file(options.weights) if options.weights else store.load(shipped)
+    try:
+        known = config(**json.loads(loaded.metadata["options"])) if "options" in loaded.metadata else None
+    except (TypeError, ValueError, ConfigError) as error:
+        raise WeightsError(f"{loaded.name}: its options are not {title}'s ({error}).") from error
+    try:
+        net: Any = load(loaded.tensors, known)
+    except (WeightsError, ConfigError) as error:
+        raise WeightsError(f"{loaded.name}: {error}") from error
+    if net.config.scale != options.scale:
+        raise ConfigError(
+            f"{loaded.name} enlarges {net.config.scale} times, the recipe asks for {options.scale}: use --scale."
+        )
+    return TorchSr(net, options.scale, options.device)
+
+
+def _not_shipped(info: BackendInfo, title: str, scale: int) -> str:
+    if not info.weights:
+        return (
+            f"No {title} weights are shipped: give a file, --sr {info.name}:FILE (an official checkpoint, or one that "
+            f"`faceup train` made with network: {info.name})."
+        )
+    have = ", ".join(name.removeprefix(f"{info.name}-") for name in info.weights)
+    return f"No {title} weights for x{scale} are shipped (only {have}): give a file, --sr {info.name}:FILE."

@@ -1,0 +1,38 @@
+"""SISN (ACM MM 2021): compact weights trained by this project by default, any official checkpoint by `sisn:FILE`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from faceup.networks.sisn import Sisn, SisnConfig, fold_head, load_sisn
+from faceup.registry import Options
+from faceup.runtime.torch_sr import TorchSr
+from faceup.sr._network import build_network
+from faceup.types import BackendInfo
+
+INFO = BackendInfo(
+    name="sisn",
+    version="1",
+    licence="Apache-2.0",
+    summary="split-attention in split-attention network, trained on clean bicubic reduction",
+    generative=True,
+    weights=("sisn-x4",),
+)
+
+
+def _load(state: Mapping[str, Tensor], config: SisnConfig | None) -> Sisn:
+    net = load_sisn(state, config)
+    fold_head(net)
+    return net
+
+
+def build(options: Options) -> TorchSr:
+    """Build the backend.
+
+    Raises:
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
+    return build_network(options, INFO, "SISN", SisnConfig, _load)

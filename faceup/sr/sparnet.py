@@ -1,0 +1,41 @@
+"""SPARNet (TIP 2020): no weights are shipped; `sparnet:FILE` takes an official checkpoint or one of `faceup train`.
+
+The official checkpoints are CC BY-NC-SA 4.0: whoever gives one is bound by that licence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from faceup.networks.sparnet import Sparnet, SparnetConfig, load_sparnet
+from faceup.registry import Options
+from faceup.runtime.torch_sr import TorchSr
+from faceup.sr._network import build_network
+from faceup.types import BackendInfo
+
+INFO = BackendInfo(
+    name="sparnet",
+    version="1",
+    licence="Apache-2.0",
+    summary="spatial attention residual network for aligned faces; bring your own weights",
+    generative=True,
+    weights=(),
+)
+
+
+def build(options: Options) -> TorchSr:
+    """Build the backend.
+
+    An official checkpoint does not say its scale (all were trained at 8) and is used at the scale that is asked for.
+
+    Raises:
+        ConfigError: no weights file is given, or it is for another scale.
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
+
+    def load(state: Mapping[str, Tensor], config: SparnetConfig | None) -> Sparnet:
+        return load_sparnet(state, config, scale=options.scale)
+
+    return build_network(options, INFO, "SPARNet", SparnetConfig, load)

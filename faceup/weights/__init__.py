@@ -1,0 +1,1 @@
+"""Weight files: what is known of them (catalog) and how they are found, checked and read (store)."""

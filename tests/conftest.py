@@ -1,0 +1,25 @@
+"""Fixtures that the whole suite shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with golden tensors and faces, which is no part of the repository; tests that need it skip without."""
+    folder = Path(os.environ.get("FACEUP_SHARED", ROOT.parent / "shared"))
+    if not (folder / "golden").is_dir():
+        pytest.skip("the shared folder with golden tensors and faces is absent; set FACEUP_SHARED to it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The public-domain pictures of the repository."""
+    return ROOT / "examples"

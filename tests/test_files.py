@@ -1,0 +1,148 @@
+"""Names that can be shown, spreadsheet cells, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceup.errors import DataError
+from faceup.files import csv_text, sha256_hex, shown, whole_or_not_at_all
+
+
+@given(st.binary(max_size=30))
+def test_every_file_name_can_be_shown(name: bytes) -> None:
+    text = shown(os.fsdecode(name))
+    text.encode("utf-8")
+    try:
+        assert text == name.decode("utf-8")
+    except UnicodeDecodeError:
+        assert "\\x" in text
+
+
+def test_shown_of_bytes_that_are_not_utf8() -> None:
+    assert shown(Path(os.fsdecode(b"a/caf\xe9.png"))) == "a/caf\\xe9.png"
+    assert shown("Müller/図.png") == "Müller/図.png"
+
+
+def test_sha256_of_a_known_text() -> None:
+    # FIPS 180-2, appendix B.1.
+    assert sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@given(st.text(max_size=8))
+def test_no_cell_starts_a_formula_and_the_text_stays_readable(value: str) -> None:
+    cell = csv_text(value)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert cell == value or (cell == "'" + value and value[0] in "=+-@\t\r")
+
+
+def test_a_good_block_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder" / "table.csv"
+    with whole_or_not_at_all(target) as temporary:
+        assert temporary.parent == target.parent
+        temporary.write_bytes(b"whole")
+        assert not target.exists()
+    assert target.read_bytes() == b"whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failed_block_keeps_the_old_file_and_leaves_nothing(kind: type[BaseException], tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_bytes(b"old")
+    with pytest.raises(kind), whole_or_not_at_all(target) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise kind
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_block_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"), whole_or_not_at_all(tmp_path / "table.csv") as temporary:
+        temporary.write_bytes(b"half")
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_the_mode_follows_the_umask(mask: int, tmp_path: Path) -> None:
+    before = os.umask(mask)
+    try:
+        with whole_or_not_at_all(tmp_path / "a") as temporary:
+            temporary.write_bytes(b"x")
+        (tmp_path / "b").write_bytes(b"x")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"]
+    assert modes[0] == modes[1] == 0o666 & ~mask
+
+
+def test_a_block_that_puts_a_private_file_in_place_does_not_make_the_result_private(tmp_path: Path) -> None:
+    with whole_or_not_at_all(tmp_path / "a") as temporary:
+        other = tmp_path / "other"
+        other.touch(0o600)
+        other.replace(temporary)
+    (tmp_path / "b").write_bytes(b"x")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_the_umask_of_the_process_is_never_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Reading it means setting it, and what another thread writes meanwhile would get the wrong mode.
+    monkeypatch.setattr(os, "umask", lambda _: pytest.fail("umask was changed"))
+    with whole_or_not_at_all(tmp_path / "a") as temporary:
+        temporary.write_bytes(b"x")
+
+
+def test_a_name_of_the_greatest_length_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("n" * 251 + ".csv")
+    with whole_or_not_at_all(target) as temporary:
+        temporary.write_bytes(b"x")
+    assert target.read_bytes() == b"x"
+
+
+def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
+    target = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    with whole_or_not_at_all(target) as temporary:
+        temporary.write_bytes(b"x")
+    assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.csv"]
+
+
+def test_many_writers_of_one_file_leave_one_of_their_files_whole(tmp_path: Path) -> None:
+    target = tmp_path / "shared.bin"
+    contents = [bytes([i]) * 50_000 for i in range(16)]
+
+    def write(content: bytes) -> None:
+        with whole_or_not_at_all(target) as temporary:
+            for start in range(0, len(content), 10_000):
+                with temporary.open("ab") as handle:
+                    handle.write(content[start : start + 10_000])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert target.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match=r"file/out\.csv: cannot be written \("), whole_or_not_at_all(
+        tmp_path / "file" / "out.csv"
+    ):
+        pytest.fail("the block was entered")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DataError, match=r"folder: cannot be written \("), whole_or_not_at_all(
+        tmp_path / "folder"
+    ) as temporary:
+        temporary.write_bytes(b"x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_an_error_of_the_block_itself_is_passed_on_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full"), whole_or_not_at_all(tmp_path / "a"):
+        raise OSError(28, "disk full")
