@@ -1,8 +1,9 @@
 """Which pictures there are and whose faces they show: from a folder, a CSV or a YAML file.
 
 Folder: every picture below it, in the order of the sorted paths. Names of the SCface database (`001_frontal.jpg`,
-`001_cam1_1.jpg`, `001_cam8.jpg`) give subject, camera and distance wherever the file lies; else the subject is the
-first sub-folder, or, for a picture that lies directly in the folder, its name up to the first `_` or `.`.
+`001_cam1_1.jpg`, `001_cam8.jpg`) give the subject wherever the file lies; else the subject is the first sub-folder, or,
+for a picture that lies directly in the folder, its name up to the first `_` or `.`. Names of that form give camera and
+distance whatever the subject is called.
 
 CSV and YAML: one row or mapping a picture, with `path` (relative to the file) and `subject` (empty: unknown, probes
 only); `sample` and `split` are optional, everything else becomes an attribute.
@@ -25,7 +26,7 @@ from faceup.images import SUFFIXES, read_bytes
 from faceup.recipe import read_yaml
 from faceup.types import Role, Sample
 
-_SCFACE = re.compile(r"(?P<subject>\d{3})_(?:frontal|cam(?P<camera>\d+)(?:_(?P<distance>[0-9A-Za-z]+))?)(?:-\d+)?\Z")
+_SCFACE = re.compile(r"(?P<subject>[^_.]+)_(?:frontal|cam(?P<camera>\d+)(?:_(?P<distance>[0-9A-Za-z]+))?)(?:-\d+)?\Z")
 _MANIFEST_SUFFIXES = (".csv", ".yaml", ".yml")
 
 
@@ -88,7 +89,7 @@ def _from_folder(root: Path, role: Role) -> Listing:
                 continue
             subject, attrs = name_parts(shown(path.stem))
             inside = path.relative_to(root).parts
-            if len(inside) > 1 and not attrs and not _SCFACE.match(path.stem):
+            if len(inside) > 1 and not (_SCFACE.match(path.stem) and re.fullmatch(r"\d{3}", subject)):
                 subject = shown(inside[0])
             samples.append(Sample(sample_id, subject, path, role, _hash(path), attrs=attrs))
     return Listing(tuple(sorted(samples, key=lambda s: s.sample_id)), tuple(sorted(ignored)))

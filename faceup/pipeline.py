@@ -7,37 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
-from importlib import metadata
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from faceup import __version__, registry
+from faceup import registry
 from faceup.acquire import Acquired, Stages, acquire
 from faceup.errors import DataError
-from faceup.files import sha256_hex
+from faceup.images import read_image, resize
 from faceup.manifest import Listing, read_samples
 from faceup.match import cosine_scores, ranks, similarity
 from faceup.pictures import PictureStore
 from faceup.recipe import RunRecipe, make_recipe
+from faceup.record import backend_entry, detection_row, run_record
 from faceup.registry import Options
 from faceup.result import RunResult
 from faceup.runtime.device import pick_device
-from faceup.types import BackendInfo, Embeddings, Image, Role, Sample
-from faceup.weights.catalog import spec
+from faceup.types import Embeddings, Image, Role, Sample
 
 # Without --save-images, pictures are kept for this many candidates: enough for a report that still opens fast.
 REPORT_CANDIDATES = 24
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-_PACKAGES = ("torch", "torchvision", "facenet-pytorch", "opencv-python-headless", "numpy", "pandas", "pillow", "scipy")
+GALLERY_SIDE = 512
 
 Source = str | PathLike[str]
 Progress = Callable[[str, int, int], None]
@@ -147,13 +142,14 @@ class _Run:
         }
         self.pictures = PictureStore()
         self.kept = self._kept_samples()
+        self.shown_subjects = {s.subject_id for s in self.probes.samples if s.sample_id in self.kept}
 
     def _build(self, stage: registry.Stage, label: str, extra: dict[str, Any]) -> Any:
         name, file = registry.split_name(label)
         options = Options(self.recipe.scale, self.device, file, dict(extra))
         backend = registry.build(stage, name, options)
         info = registry.info(stage, name)
-        self.backends.append({"stage": stage, "label": label, **info.as_dict(), "weights": _weights(info, file)})
+        self.backends.append(backend_entry(stage, label, info, file))
         return backend
 
     def _kept_samples(self) -> set[str]:
@@ -172,20 +168,31 @@ class _Run:
         gallery_rows, gallery = self._acquire("gallery", "none", self.none, self.gallery.samples)
         if gallery.failed.all():
             raise DataError(f"No gallery picture can be used: {_first_problem(gallery_rows)}")
-        detections = [_detection(row, "none") for row in gallery_rows]
+        detections = [detection_row(row, "none") for row in gallery_rows]
         comparisons = []
+        if "none" not in self.sr:
+            self._keep_originals()
         for label, backend in self.sr.items():
             rows, probes = self._acquire("probe", label, backend, self.probes.samples)
             if all(row.status == "unreadable" for row in rows):
                 raise DataError(f"No probe can be read: {_first_problem(rows)}")
-            detections += [_detection(row, label) for row in rows]
+            detections += [detection_row(row, label) for row in rows]
             comparisons.append(self._compare(label, gallery, probes))
         frame = pd.DataFrame(detections)
         self.stages.seconds["total"] = time.perf_counter() - started
         return RunResult(
             similarity=pd.concat(comparisons, ignore_index=True),
             detections=frame,
-            record=self._record(frame),
+            record=run_record(
+                self.recipe,
+                self.gallery,
+                self.probes,
+                frame,
+                backends=self.backends,
+                device=self.device,
+                seconds=self.stages.seconds,
+                command=self.command,
+            ),
             pictures=self.pictures,
         )
 
@@ -195,7 +202,9 @@ class _Run:
         info = registry.info("sr", label.partition(":")[0])
 
         def keep(sample: Sample, image: Image) -> None:
-            if role == "gallery" or sample.sample_id in self.kept:
+            if role == "gallery" and sample.subject_id in self.shown_subjects:
+                self.pictures.keep(label, role, sample.sample_id, _reduced(image), generated=False)
+            elif role == "probe" and sample.sample_id in self.kept:
                 self.pictures.keep(label, role, sample.sample_id, image, generated=info.generative)
 
         def report(done: int) -> None:
@@ -203,6 +212,16 @@ class _Run:
                 self.progress("gallery" if role == "gallery" else f"probes, {label}", done, len(samples))
 
         return acquire(samples, backend, self.stages, on_picture=keep, on_progress=report)
+
+    def _keep_originals(self) -> None:
+        """Keep the probes as they came, for a report never shows an enlarged picture without its original."""
+        for sample in self.probes.samples:
+            if sample.sample_id in self.kept:
+                try:
+                    image = read_image(sample.path)
+                except DataError:
+                    continue  # becomes a row with status `unreadable`
+                self.pictures.keep("none", "probe", sample.sample_id, image, generated=False)
 
     def _compare(self, label: str, gallery: Embeddings, probes: Embeddings) -> pd.DataFrame:
         started = time.perf_counter()
@@ -228,88 +247,11 @@ class _Run:
         self.stages.timed("match", started)
         return frame
 
-    def _record(self, detections: pd.DataFrame) -> dict[str, Any]:
-        def side(samples: Sequence[Sample]) -> list[dict[str, str]]:
-            return [
-                {"sample": s.sample_id, "subject": s.subject_id or "", "path": s.sample_id, "sha256": s.sha256}
-                for s in samples
-            ]
 
-        return {
-            "faceup": __version__,
-            "command": self.command,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "recipe": self.recipe.as_dict(),
-            "versions": {"python": platform.python_version(), **package_versions()},
-            "device": self.device,
-            "threads": torch.get_num_threads(),
-            "seed": self.recipe.seed,
-            "backends": self.backends,
-            "gallery": side(self.gallery.samples),
-            "probes": side(self.probes.samples),
-            "timings": {stage: round(seconds, 4) for stage, seconds in sorted(self.stages.seconds.items())},
-            "warnings": self._warnings(detections),
-        }
-
-    def _warnings(self, detections: pd.DataFrame) -> list[str]:
-        notes = []
-        for listing, role in ((self.gallery, "gallery"), (self.probes, "probe")):
-            rows = detections[detections["role"] == role].drop_duplicates("sample")
-            unreadable, faceless = (rows[rows["status"] == status] for status in ("unreadable", "no_face"))
-            if listing.ignored:
-                example = listing.ignored[0]
-                notes.append(f"{len(listing.ignored)} {role} files are not named as pictures: left out, e.g. {example}")
-            if len(unreadable):
-                example = unreadable.iloc[0]["message"]
-                notes.append(f"{len(unreadable)} of {len(rows)} {role} pictures could not be read, e.g. {example}")
-            if role == "gallery" and len(faceless):
-                example = faceless.iloc[0]["sample"]
-                notes.append(
-                    f"{len(faceless)} of {len(rows)} gallery pictures: no face (failure to enrol), e.g. {example}"
-                )
-        enrolled = {s.subject_id for s in self.gallery.samples}
-        if strangers := sum(s.subject_id not in enrolled for s in self.probes.samples):
-            notes.append(
-                f"{strangers} of {len(self.probes.samples)} probes show nobody of the gallery: not in the table"
-            )
-        return notes
-
-
-def _detection(row: Acquired, label: str) -> dict[str, Any]:
-    box = row.box if row.box is not None else np.full(4, np.nan)
-    points = row.landmarks if row.landmarks is not None else np.full((5, 2), np.nan)
-    return {
-        "sr": label,
-        "role": row.sample.role,
-        "sample": row.sample.sample_id,
-        "subject": row.sample.subject_id or "",
-        "status": row.status,
-        "message": row.message,
-        "width": row.width,
-        "height": row.height,
-        **dict(zip(("x0", "y0", "x1", "y1"), map(float, box), strict=True)),
-        "score": row.score,
-        **{f"{n}_{axis}": float(points[i, k]) for i, n in enumerate(LANDMARKS) for k, axis in enumerate("xy")},
-        "inter_eye_px": row.inter_eye_px,
-        "faces": row.faces,
-    }
-
-
-def _weights(info: BackendInfo, file: Path | None) -> list[dict[str, str]]:
-    if file is not None:
-        return [{"name": file.name, "sha256": sha256_hex(file.read_bytes())}]
-    return [{"name": name, "sha256": spec(name).sha256} for name in info.weights]
-
-
-def package_versions() -> dict[str, str]:
-    """Return the installed version of every package that decides about numbers."""
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+def _reduced(image: Image) -> Image:
+    """Return a gallery picture small enough for a report."""
+    factor = min(1.0, GALLERY_SIDE / max(image.width, image.height))
+    return resize(image, max(1, round(image.width * factor)), max(1, round(image.height * factor)))
 
 
 def _first_problem(rows: Sequence[Acquired]) -> str:

@@ -52,21 +52,25 @@ def test_a_good_block_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
+def write_half(target: Path, kind: type[BaseException]) -> None:
+    with whole_or_not_at_all(target) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise kind("halfway")
+
+
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failed_block_keeps_the_old_file_and_leaves_nothing(kind: type[BaseException], tmp_path: Path) -> None:
     target = tmp_path / "table.csv"
     target.write_bytes(b"old")
-    with pytest.raises(kind), whole_or_not_at_all(target) as temporary:
-        temporary.write_bytes(b"half of the n")
-        raise kind
+    with pytest.raises(kind):
+        write_half(target, kind)
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
 
 def test_a_failed_block_makes_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), whole_or_not_at_all(tmp_path / "table.csv") as temporary:
-        temporary.write_bytes(b"half")
-        raise ValueError("no")
+    with pytest.raises(ValueError, match="halfway"):
+        write_half(tmp_path / "table.csv", ValueError)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,7 +114,7 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path: Path) -> None:
     target = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
     with whole_or_not_at_all(target) as temporary:
         temporary.write_bytes(b"x")
-    assert os.listdir(os.fsencode(tmp_path)) == [b"caf\xe9.csv"]
+    assert [os.fsencode(path.name) for path in tmp_path.iterdir()] == [b"caf\xe9.csv"]
 
 
 def test_many_writers_of_one_file_leave_one_of_their_files_whole(tmp_path: Path) -> None:
@@ -131,14 +135,16 @@ def test_many_writers_of_one_file_leave_one_of_their_files_whole(tmp_path: Path)
 
 def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DataError, match=r"file/out\.csv: cannot be written \("), whole_or_not_at_all(
-        tmp_path / "file" / "out.csv"
+    with (
+        pytest.raises(DataError, match=r"file/out\.csv: cannot be written \("),
+        whole_or_not_at_all(tmp_path / "file" / "out.csv"),
     ):
         pytest.fail("the block was entered")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match=r"folder: cannot be written \("), whole_or_not_at_all(
-        tmp_path / "folder"
-    ) as temporary:
+    with (
+        pytest.raises(DataError, match=r"folder: cannot be written \("),
+        whole_or_not_at_all(tmp_path / "folder") as temporary,
+    ):
         temporary.write_bytes(b"x")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

@@ -64,7 +64,7 @@ def test_info_and_build() -> None:
 def test_unknown_names_are_refused_with_a_suggestion() -> None:
     with pytest.raises(ConfigError, match="Unknown sr backend 'bicubc': did you mean 'bicubic'"):
         registry.build("sr", "bicubc", Options())
-    with pytest.raises(ConfigError, match="Unknown embed backend 'zzz': known: .*mobilefacenet"):
+    with pytest.raises(ConfigError, match=r"Unknown embed backend 'zzz': known: .*mobilefacenet"):
         registry.info("embed", "zzz")
 
 
@@ -73,7 +73,7 @@ def test_unknown_settings_and_weights_are_refused() -> None:
         registry.build("sr", "bicubic", Options(extra={"sharpness": 3}))
     with pytest.raises(ConfigError, match="Unknown setting of mtcnn 'max_sides': did you mean 'max_side'"):
         registry.build("detect", "mtcnn", Options(extra={"max_sides": 3}))
-    with pytest.raises(ConfigError, match="'bicubic' has no weights: write 'bicubic' without ':w.pth'"):
+    with pytest.raises(ConfigError, match=r"'bicubic' has no weights: write 'bicubic' without ':w\.pth'"):
         registry.build("sr", "bicubic", Options(weights=Path("w.pth")))
 
 

@@ -98,7 +98,7 @@ def test_detections_refuse_wrong_shapes_and_values_that_are_not_finite(field: st
         bad = good[field].copy()
         bad.flat[-1] = value
         with pytest.raises(ContractError, match=f"{field} has values that are not finite"):
-            Detections(**{**good, field: bad})  # type: ignore[arg-type]
+            Detections(**{**good, field: bad})
 
 
 def test_aligned_face_needs_its_shapes() -> None:
@@ -106,7 +106,7 @@ def test_aligned_face_needs_its_shapes() -> None:
     with pytest.raises(ContractError, match="112"):
         AlignedFace(np.zeros((112, 96, 3), np.uint8), np.zeros((2, 3), np.float32))
     with pytest.raises(ContractError, match="uint8"):
-        AlignedFace(np.zeros((112, 112, 3), np.float32), np.zeros((2, 3), np.float32))  # type: ignore[arg-type]
+        AlignedFace(np.zeros((112, 112, 3), np.float32), np.zeros((2, 3), np.float32))
     with pytest.raises(ContractError, match="matrix"):
         AlignedFace(np.zeros((112, 112, 3), np.uint8), np.zeros((3, 3), np.float32))
 

@@ -17,7 +17,7 @@ def command() -> None:
     """Print versions, devices, backends and weights found, and what is missing; exit 1 if something is."""
     missing = []
     click.echo(f"faceup {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    from faceup.pipeline import package_versions
+    from faceup.record import package_versions
 
     for package, version in package_versions().items():
         click.echo(f"  {package} {version}")

@@ -22,6 +22,18 @@ def command(source: Path, out: Path, distances: str, seed: int, cameras: int, fo
     from faceup.simulate import simulate
 
     names = [name.strip() for name in distances.split(",") if name.strip()]
-    with bars() as progress:
-        summary = simulate(source, out, distances=names, seed=seed, cameras=cameras, force=force, progress=progress)
-    click.echo(f"wrote {shown(out)}: {summary}")
+    with bars() as step:
+        summary = simulate(
+            source,
+            out,
+            distances=names,
+            seed=seed,
+            cameras=cameras,
+            force=force,
+            progress=lambda done, total: step("pictures", done, total),
+        )
+    for row in summary.rows:
+        if row.status != "ok":
+            click.echo(f"note: {row.source}, {row.distance}: {row.status}. {row.message}")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items()))
+    click.echo(f"wrote {shown(out)}: {counts}; how each crop was made stands in simulation.csv")

@@ -40,9 +40,11 @@ class Mtcnn:
     """
 
     def __init__(self, device: str, min_face_size: int = MIN_FACE_SIZE, max_side: int = MAX_SIDE) -> None:
-        if min_face_size < 12 or max_side < 48:
+        whole = all(type(value) is int for value in (min_face_size, max_side))
+        if not whole or min_face_size < 12 or max_side < 48:
             raise ConfigError(
-                f"mtcnn needs min_face_size >= 12 and max_side >= 48, got {min_face_size} and {max_side}."
+                "mtcnn needs whole numbers, min_face_size >= 12 and max_side >= 48, "
+                f"got {min_face_size!r} and {max_side!r}."
             )
         for name in INFO.weights:
             store.checked_bytes(name)
@@ -66,7 +68,8 @@ class Mtcnn:
         return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
 
     def _batch(self, images: Sequence[Image]) -> list[Detections]:
-        if min(images[0].width, images[0].height) < self.min_face_size:
+        # In the words of facenet-pytorch, which fails when not even its largest scale is left: 47 * (12 / 47) < 12.
+        if min(images[0].width, images[0].height) * (12.0 / self.min_face_size) < 12:
             return [Detections.none() for _ in images]
         boxes, scores, points = self.net.detect(np.stack([image.pixels for image in images]), landmarks=True)
         return [

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from faceup.errors import WeightsError
 from faceup.networks.mobilefacenet import load_mobilefacenet
 from faceup.registry import Options
 from faceup.runtime.batching import run_in_halves
@@ -59,7 +60,14 @@ class MobileFaceNetEmbedder:
 
 
 def build(options: Options) -> MobileFaceNetEmbedder:
-    """Build the recogniser; it has no settings."""
+    """Build the recogniser; it has no settings.
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
     options.refuse_extra(INFO.name)
     loaded = store.load_file(options.weights) if options.weights else store.load("mobilefacenet")
-    return MobileFaceNetEmbedder(loaded.tensors, loaded.metadata, options.device)
+    try:
+        return MobileFaceNetEmbedder(loaded.tensors, loaded.metadata, options.device)
+    except WeightsError as error:
+        raise WeightsError(f"{loaded.name}: {error}") from error

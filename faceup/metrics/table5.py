@@ -62,9 +62,8 @@ def table5(similarity: pd.DataFrame, sr_order: Sequence[str]) -> pd.DataFrame:
     order = list(sr_order)
     probes = _best_per_probe(similarity, order)
     candidates = sorted(set(probes["probe_subject"]))
-    grouped = probes.groupby(["sr", "probe_subject"])
-    cells = _matrix(grouped["similarity"].mean(), order, candidates)
-    zeros = _matrix(probes.fillna({"similarity": 0.0}).groupby(["sr", "probe_subject"])["similarity"].mean(), order)
+    cells = _means(probes, order, candidates)
+    zeros = _means(probes.fillna({"similarity": 0.0}), order, candidates)
     per_sr = pd.DataFrame(
         {
             "detected": probes["similarity"].notna(),
@@ -73,7 +72,7 @@ def table5(similarity: pd.DataFrame, sr_order: Sequence[str]) -> pd.DataFrame:
         }
     )
     counts = per_sr.groupby(probes["sr"]).sum().reindex(order, fill_value=0).astype(int)
-    out = cells.rename(columns=candidate_column)
+    out: pd.DataFrame = cells.rename(columns=candidate_column)
     out.insert(0, "sr", pd.Series(order, index=out.index, dtype=object))
     out["average_paper"] = zeros.mean(axis=1)
     out["average_detected"] = cells.mean(axis=1)
@@ -83,7 +82,8 @@ def table5(similarity: pd.DataFrame, sr_order: Sequence[str]) -> pd.DataFrame:
     out["rank1_hits"] = counts["rank1_hits"]
     out["rank1"] = counts["rank1_hits"] / counts["probes"]
     out.columns.name = None
-    return out.reset_index(drop=True)
+    out.index = pd.RangeIndex(len(out))
+    return out
 
 
 def probes_per_candidate(similarity: pd.DataFrame) -> pd.Series[int]:
@@ -94,8 +94,8 @@ def probes_per_candidate(similarity: pd.DataFrame) -> pd.Series[int]:
     """
     genuine = similarity[similarity["genuine"] == 1]
     pairs = genuine[["probe_subject", "probe"]].drop_duplicates()
-    counts = pairs.groupby("probe_subject")["probe"].size().sort_index()
-    return counts.astype(int)
+    counts: pd.Series[int] = pairs.groupby("probe_subject")["probe"].size().sort_index().astype(int)
+    return counts
 
 
 def candidate_column(subject: str) -> str:
@@ -126,7 +126,9 @@ def _bare(name: str) -> str:
 def _best_per_probe(similarity: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
     """Return sr, probe_subject, probe, similarity and rank, one row per SR system and probe of a candidate."""
     if missing := [column for column in COLUMNS if column not in similarity.columns]:
-        raise DataError(f"The similarities lack the columns {', '.join(missing)}; they have {list(similarity.columns)}.")
+        raise DataError(
+            f"The similarities lack the columns {', '.join(missing)}; they have {list(similarity.columns)}."
+        )
     if len(set(order)) != len(order):
         raise DataError(f"Each SR system is one row of the table; asked for {', '.join(order)}.")
     if absent := sorted(set(order) - set(similarity["sr"])) if len(similarity) else []:
@@ -140,7 +142,7 @@ def _best_per_probe(similarity: pd.DataFrame, order: Sequence[str]) -> pd.DataFr
             "rank": np.where(found, rows["rank"].astype(float), np.nan),
         }
     )
-    best = (
+    best: pd.DataFrame = (
         compared.groupby(["sr", "probe_subject", "probe"], as_index=False)
         .agg(similarity=("similarity", "max"), rank=("rank", "min"))
         .astype({"similarity": float, "rank": float})
@@ -156,9 +158,11 @@ def _best_per_probe(similarity: pd.DataFrame, order: Sequence[str]) -> pd.DataFr
     return best
 
 
-def _matrix(means: pd.Series[float], order: Sequence[str], candidates: Sequence[str] | None = None) -> pd.DataFrame:
-    wide = means.unstack("probe_subject")
-    return wide.reindex(index=list(order), columns=list(wide.columns if candidates is None else candidates))
+def _means(probes: pd.DataFrame, order: Sequence[str], candidates: Sequence[str]) -> pd.DataFrame:
+    """Return the mean over the probes, one row per SR system, one column per candidate."""
+    means = probes.groupby(["sr", "probe_subject"])["similarity"].mean().unstack("probe_subject")
+    wide: pd.DataFrame = means.reindex(index=list(order), columns=list(candidates))
+    return wide
 
 
 def _systems(similarity: pd.DataFrame) -> str:

@@ -140,6 +140,6 @@ def load_mobilefacenet(state: Mapping[str, Tensor]) -> MobileFaceNet:
         pool = clean["conv_6_dw.conv.weight"].shape[2:]
         net = MobileFaceNet(clean["linear.weight"].shape[0], (pool[0], pool[1]))
         net.load_state_dict(clean)
-    except (KeyError, IndexError, RuntimeError) as error:
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise WeightsError(f"These are not the weights of a MobileFaceNet: {error}") from error
     return net.eval()

@@ -248,13 +248,13 @@ def infer_config(state: Mapping[str, Tensor], *, skip: str = "none") -> SisnConf
             f"but the tail enlarges {scale} times."
         )
     first, path = "body.0.body.0.conv2.", "body.0.IA."
-    splits = next((state[key] for key in (first + "conv.weight", path + "conv2.conv.weight") if key in state), None)
+    detail = "none"
+    if first + "conv.weight" in state:
+        detail = "isa" if first + "conv1x1_1.weight" in state else "conv3x3"
+    # Any split attention tells the radix; without one it does not matter.
+    places = (*([first] if detail == "isa" else []), path + "conv2.", path)
+    splits = next((state[place + "conv.weight"] for place in places if place + "conv.weight" in state), None)
     radix = splits.shape[0] // channels if splits is not None else 4
-    detail = (
-        "none" if first + "conv.weight" not in state else "isa" if first + "conv1x1_1.weight" in state else "conv3x3"
-    )
-    if detail == "conv3x3" and path + "conv2.conv.weight" in state:
-        radix = state[path + "conv2.conv.weight"].shape[0] // channels
     structure = "isab" if path + "conv1.weight" in state else "isa" if path + "conv.weight" in state else "identity"
     return SisnConfig(groups, blocks, channels, radix, scale, head, structure, detail, skip)
 

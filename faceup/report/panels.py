@@ -181,7 +181,9 @@ class Panels:
         comparison: tuple[str, ...],
     ) -> Figure:
         uri, width, height, note = self._embed(key, found)
-        overlay, results, facts = None, (), list[str]()
+        overlay: Overlay | None = None
+        results: tuple[str, ...] = ()
+        facts: list[str] = []
         if found is None:
             facts = ["not searched for a face in this run"]
         elif found["status"] == "unreadable":
@@ -225,7 +227,7 @@ class Panels:
         return (0, 0) if found is None or pd.isna(found["width"]) else (int(found["width"]), int(found["height"]))
 
     def _comparison(self, label: str, probe: str) -> tuple[str, ...]:
-        """Return the lines that say how the probe compares: with its own subject, and who comes first if another does."""
+        """Return how the probe compares with its own subject, and who comes first if another does."""
         rows = self.compared.get((label, probe))
         if rows is None:
             return ()
@@ -270,7 +272,7 @@ def _keyed(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[Any, Any]]:
 
 
 def _shown_width(widths: list[int]) -> int:
-    """Return a CSS width near `SHOWN_WIDTH` that the widest picture divides, so that every pixel is shown as a square."""
+    """Return a CSS width near `SHOWN_WIDTH` that the widest picture divides: every pixel is shown as a square."""
     widest = max(widths)
     if not 0 < widest <= 1.2 * SHOWN_WIDTH:
         return SHOWN_WIDTH

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def _record(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _fields(path: Path, value: Any, fields: dict[str, type], where: str) -> None:
+def _fields(path: Path, value: Any, fields: Mapping[str, type], where: str) -> None:
     if not isinstance(value, dict):
         raise damaged(path, f"{where} must be an object, got {type(value).__name__}")
     for name, kind in fields.items():
@@ -135,14 +135,14 @@ def _names(record: dict[str, Any]) -> list[str]:
 
 def _table(path: Path, names: dict[str, str], texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
+        read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}); is this a run folder?") from error
     except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
         raise damaged(path, f"not CSV in UTF-8 ({shortened(str(error), 200)})") from error
-    if missing := [column for column in (*texts, *numbers) if column not in frame.columns]:
+    if missing := [column for column in (*texts, *numbers) if column not in read.columns]:
         raise damaged(path, f"lacks the columns {', '.join(missing)}")
-    frame = frame.astype(object)
+    frame: pd.DataFrame = read.astype(object)
     for column in texts:
         frame[column] = frame[column].map({text: names.get(text, text) for text in frame[column].unique()})
     for column in numbers:
@@ -180,9 +180,13 @@ def _similarity(path: Path, names: dict[str, str], sr: list[str]) -> pd.DataFram
     same = (frame["probe_subject"] == frame["gallery_subject"]) & (frame["probe_subject"] != "")
     _check(path, same != (frame["genuine"] == 1), "genuine does not say whether the subjects are the same")
     for column in ("similarity", "rank"):
-        _check(path, frame[column].notna() != (frame["detected"] == 1), f"{column} must be given where detected is 1 only")
+        _check(
+            path, frame[column].notna() != (frame["detected"] == 1), f"{column} must be given where detected is 1 only"
+        )
     _check(path, frame["similarity"].abs() > 1, "a similarity must be between -1 and 1")
-    _check(path, (frame["rank"] < 1) | (frame["rank"] % 1 != 0) & frame["rank"].notna(), "a rank is a whole number from 1")
+    _check(
+        path, (frame["rank"] < 1) | (frame["rank"] % 1 != 0) & frame["rank"].notna(), "a rank is a whole number from 1"
+    )
     _check(path, frame.duplicated(["sr", "probe", "gallery"]), "the same comparison for a second time")
     if set(frame["sr"]) != set(sr):
         found = ", ".join(map(shortened, sorted(set(frame["sr"]))))
@@ -207,7 +211,7 @@ def _pictures(path: Path, names: dict[str, str]) -> pd.DataFrame:
     _flags(path, frame, "generated")
     _check(path, ~frame["role"].isin(["gallery", "probe"]), "role must be gallery or probe")
     # A name with a folder in it could make the report show any file of the reader's machine.
-    plain = frame["file"].map(lambda name: name not in ("", ".", "..") and not set(name) & set('/\\:\0'))
+    plain = frame["file"].map(lambda name: name not in ("", ".", "..") and not set(name) & set("/\\:\0"))
     _check(path, ~plain.astype(bool), "file must be the name of a file beside pictures.csv")
     _check(path, frame.duplicated(["sr", "role", "sample"]), "the same picture for a second time")
     return frame

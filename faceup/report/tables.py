@@ -64,7 +64,10 @@ def layout(table: pd.DataFrame) -> list[Column]:
         table: of `faceup.metrics.table5.table5`.
     """
     columns = [_values(table[c], candidate_subject(c), "candidate") for c in candidate_columns(table)]
-    columns += [_values(table["average_paper"], PAPER, "average"), _values(table["average_detected"], DETECTED, "average")]
+    columns += [
+        _values(table["average_paper"], PAPER, "average"),
+        _values(table["average_detected"], DETECTED, "average"),
+    ]
     return [*columns, _counts(table, "detected", FOUND), _counts(table, "rank1_hits", RANK1)]
 
 
@@ -131,8 +134,8 @@ def to_markdown(table: pd.DataFrame, foot: str) -> str:
 def to_latex(table: pd.DataFrame, foot: str) -> str:
     """Return the table as LaTeX that needs no package.
 
-    With more than six candidates, as many as fit a page's width, the columns follow each other in blocks, and the blocks
-    fill as many `table` floats as they need.
+    With more than six candidates, which is what fits the width of a page, the columns follow each other in blocks, and
+    the blocks fill as many `table` floats as they need.
     """
     columns = layout(table)
     count = sum(column.kind == "candidate" for column in columns)
@@ -207,7 +210,9 @@ def terminal_table(
     for count in range(min(BLOCK_CANDIDATES, len(candidates)), -1, -1):
         rest = len(candidates) - count
         lines = [f"({counted(rest, 'more candidate')} in table.csv)"] if rest else []
-        lines.append(f"Similarity: {kind} ({SIMILARITIES.get(kind, kind)}). Probes per candidate: {each or 0}. {CAUTION}")
+        lines.append(
+            f"Similarity: {kind} ({SIMILARITIES.get(kind, kind)}). Probes per candidate: {each or 0}. {CAUTION}"
+        )
         made = _rich(table, candidates[:count] + columns[len(candidates) :], " ".join(lines))
         if count <= 1 or endless.measure(made).maximum <= width:
             break

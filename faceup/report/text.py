@@ -14,7 +14,9 @@ def printable(text: str) -> str:
     r"""Return `text` with control characters, direction marks and lone surrogates spelled out as \xNN or \uNNNN."""
     if text.isprintable():  # Formatting marks are never printable, so this is only the fast way.
         return text
-    return "".join(_spelled(c) if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text)
+    return "".join(
+        _spelled(c) if c in _BIDI or unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in text
+    )
 
 
 def shortened(text: str, limit: int = 48) -> str:

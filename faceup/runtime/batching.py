@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out, on the CPU or on a GPU."""
-    # torch says "CUDA out of memory" on a GPU, "can't allocate memory" on the CPU and leaves cuDNN's and cuBLAS's words.
+    # torch says "out of memory" on a GPU, "can't allocate memory" on the CPU, and passes on cuDNN's and cuBLAS's words.
     words = ("out of memory", "allocate memory", "alloc_failed")
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

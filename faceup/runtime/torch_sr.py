@@ -21,8 +21,8 @@ class TorchSr:
     On CUDA the network runs in fp16 with channels last, on the CPU in fp32. The output is clamped and rounded.
     """
 
-    def __init__(self, net: nn.Module, scale: int, device: str) -> None:
-        self.scale, self.device = scale, torch.device(device)
+    def __init__(self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS) -> None:
+        self.scale, self.device, self.batch_pixels = scale, torch.device(device), batch_pixels
         self.half = device == "cuda"
         self.net = net.eval().requires_grad_(False).to(self.device, torch.float16 if self.half else torch.float32)
         if self.half:
@@ -30,7 +30,7 @@ class TorchSr:
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
         """Return the enlarged pictures in the order of the input; sizes may differ."""
-        return by_size(images, self._batch, pixels=BATCH_PIXELS)
+        return by_size(images, self._batch, pixels=self.batch_pixels)
 
     def _batch(self, images: Sequence[Image]) -> list[Image]:
         stacked = torch.from_numpy(np.stack([image.pixels for image in images]))

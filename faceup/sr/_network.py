@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faceup.errors import ConfigError, WeightsError
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
+from faceup.runtime.torch_sr import BATCH_PIXELS, TorchSr
 from faceup.types import BackendInfo
 from faceup.weights import store
 
@@ -23,6 +23,7 @@ def build_network(
     title: str,
     config: Callable[..., Config],
     load: Callable[[Mapping[str, Tensor], Config | None], nn.Module],
+    batch_pixels: int = BATCH_PIXELS,
 ) -> TorchSr:
     """Build a backend from the file of the user's or from the shipped weights `NAME-xSCALE`.
 
@@ -33,6 +34,7 @@ def build_network(
         config: the network's configuration, made from the options that `faceup train` writes into a safetensors file.
         load: makes the network from the tensors and the configuration, or from the tensors alone. The network has
             `config.scale`, maps float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW), and its errors say what does not fit.
+        batch_pixels: input pixels of one batch; fewer for a network that needs much memory.
 
     Raises:
         ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
@@ -55,7 +57,7 @@ def build_network(
         raise ConfigError(
             f"{loaded.name} enlarges {net.config.scale} times, the recipe asks for {options.scale}: use --scale."
         )
-    return TorchSr(net, options.scale, options.device)
+    return TorchSr(net, options.scale, options.device, batch_pixels)
 
 
 def _not_shipped(info: BackendInfo, title: str, scale: int) -> str:

@@ -58,11 +58,10 @@ def test_parameters_at_full_size(config: SparnetConfig, expected: int) -> None:
         assert sum(p.numel() for p in Sparnet(config).parameters()) == expected
 
 
-@pytest.mark.parametrize(("size", "expected"), [((168, 224), 16.423), ((128, 128), 7.130)])
-def test_multiply_adds_at_full_size(macs: Callable[..., int], size: tuple[int, int], expected: float) -> None:
+def test_multiply_adds_at_full_size(macs: Callable[..., int]) -> None:
     with torch.device("meta"):
         net = Sparnet().eval()
-    assert round(macs(net.core, 1, 3, *size) / 1e9, 3) == expected
+    assert round(macs(net.core, 1, 3, 168, 224) / 1e9, 3) == 16.423
 
 
 @settings(max_examples=15, deadline=None)

@@ -1,0 +1,130 @@
+"""What a run writes down about itself: rows of detections.csv and the content of run.json."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from faceup import __version__
+from faceup.acquire import Acquired
+from faceup.files import sha256_hex
+from faceup.manifest import Listing
+from faceup.recipe import RunRecipe
+from faceup.types import BackendInfo
+from faceup.weights.catalog import spec
+
+BOX = ("x0", "y0", "x1", "y1")
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+# The packages that decide about numbers; onnxruntime has two names.
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "facenet-pytorch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "numpy",
+    "pandas",
+    "pillow",
+)
+
+
+def detection_row(row: Acquired, label: str) -> dict[str, Any]:
+    """Return one row of detections.csv; what is not known is NaN."""
+    box = row.box if row.box is not None else np.full(4, np.nan)
+    points = row.landmarks if row.landmarks is not None else np.full((5, 2), np.nan)
+    return {
+        "sr": label,
+        "role": row.sample.role,
+        "sample": row.sample.sample_id,
+        "subject": row.sample.subject_id or "",
+        "status": row.status,
+        "message": row.message,
+        "width": row.width,
+        "height": row.height,
+        **dict(zip(BOX, map(float, box), strict=True)),
+        "score": row.score,
+        **{f"{name}_{axis}": float(points[i, k]) for i, name in enumerate(LANDMARKS) for k, axis in enumerate("xy")},
+        "inter_eye_px": row.inter_eye_px,
+        "faces": row.faces,
+    }
+
+
+def backend_entry(stage: str, label: str, info: BackendInfo, file: Path | None) -> dict[str, Any]:
+    """Return what run.json says of a backend, with the hash of every weight file it was built from."""
+    if file is not None:
+        weights = [{"name": file.name, "sha256": sha256_hex(file.read_bytes())}]
+    else:
+        weights = [{"name": name, "sha256": spec(name).sha256} for name in info.weights]
+    return {"stage": stage, "label": label, **info.as_dict(), "weights": weights}
+
+
+def package_versions() -> dict[str, str]:
+    """Return the installed version of every package that decides about numbers."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def run_record(
+    recipe: RunRecipe,
+    gallery: Listing,
+    probes: Listing,
+    detections: pd.DataFrame,
+    *,
+    backends: Sequence[Mapping[str, Any]],
+    device: str,
+    seconds: Mapping[str, float],
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """Return the content of run.json: everything that made the numbers, and what to know before trusting them."""
+    sides = {
+        name: [{"sample": s.sample_id, "subject": s.subject_id or "", "sha256": s.sha256} for s in side.samples]
+        for name, side in (("gallery", gallery), ("probes", probes))
+    }
+    return {
+        "faceup": __version__,
+        "command": list(command),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "recipe": recipe.as_dict(),
+        "versions": {"python": platform.python_version(), **package_versions()},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "seed": recipe.seed,
+        "backends": list(backends),
+        **sides,
+        "timings": {stage: round(value, 4) for stage, value in sorted(seconds.items())},
+        "warnings": _warnings(gallery, probes, detections),
+    }
+
+
+def _warnings(gallery: Listing, probes: Listing, detections: pd.DataFrame) -> list[str]:
+    notes = []
+    for listing, role in ((gallery, "gallery"), (probes, "probe")):
+        rows = detections[detections["role"] == role].drop_duplicates("sample")
+        unreadable, faceless = (rows[rows["status"] == status] for status in ("unreadable", "no_face"))
+        if listing.ignored:
+            example = listing.ignored[0]
+            notes.append(f"{len(listing.ignored)} {role} files are not named as pictures: left out, e.g. {example}")
+        if len(unreadable):
+            example = unreadable.iloc[0]["message"]
+            notes.append(f"{len(unreadable)} of {len(rows)} {role} pictures could not be read, e.g. {example}")
+        if role == "gallery" and len(faceless):
+            example = faceless.iloc[0]["sample"]
+            notes.append(f"{len(faceless)} of {len(rows)} gallery pictures: no face (failure to enrol), e.g. {example}")
+    enrolled = {s.subject_id for s in gallery.samples}
+    if strangers := sum(s.subject_id not in enrolled for s in probes.samples):
+        notes.append(f"{strangers} of {len(probes.samples)} probes show nobody of the gallery: not in the table")
+    return notes
