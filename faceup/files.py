@@ -24,8 +24,11 @@ def sha256_hex(data: bytes) -> str:
 
 
 def csv_text(value: str) -> str:
-    """Return a text cell that no spreadsheet runs as a formula: an apostrophe before a leading = + - @, tab or CR."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    """Return a text cell that no spreadsheet runs as a formula: an apostrophe before a leading = + - @, tab or CR.
+
+    A leading apostrophe gets another, so that different texts stay different.
+    """
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else value
 
 
 @contextmanager

@@ -123,10 +123,13 @@ def test_a_broken_plug_in_is_a_contract_error(source: str, message: str, site: P
 
 
 def test_a_plug_in_that_needs_something_that_is_not_installed(site: Path) -> None:
-    install(site, {"mirror": "someones_mirror", "gone": "someones_gone"})
+    install(site, {"mirror": "someones_mirror", "gone": "someones_gone", "old": "someones_old"})
     (site / "someones_mirror.py").write_text("import someones_missing_library")
+    (site / "someones_old.py").write_text("from faceup.types import OfALaterVersion")
     with pytest.raises(ConfigError, match="'mirror' cannot be loaded: No module named 'someones_missing_library'"):
         registry.info("sr", "mirror")
+    with pytest.raises(ConfigError, match="'old' cannot be loaded: cannot import name 'OfALaterVersion'"):
+        registry.info("sr", "old")
     with pytest.raises(ConfigError, match="'gone' cannot be loaded: No module named 'someones_gone'"):
         registry.info("sr", "gone")
 

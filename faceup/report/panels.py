@@ -12,6 +12,7 @@ import pandas as pd
 from faceup.images import encode_png, read_image, resize
 from faceup.report.run_folder import BOX, POINTS, Run, damaged
 from faceup.report.text import counted, method_name, number, shortened
+from faceup.types import Image
 
 Kind = Literal["gallery", "original", "enlarged", "generated"]
 # Longest side of an embedded picture, in pixels; twice what a screen shows of it.
@@ -47,7 +48,7 @@ class Figure:
         title: what the picture is.
         alt: the same for people who cannot see it.
         uri: `data:` URI of the PNG, None where there is no picture.
-        width: of the picture in pixels, before any reduction for the report; 0 without a picture.
+        width: of the picture that was searched, in pixels, before any reduction; 0 without a picture.
         height: likewise.
         pixelated: whether it is shown larger than it is.
         overlay: the face found, if any.
@@ -209,18 +210,18 @@ class Panels:
             raise damaged(path, "a link to a file outside the run folder")
         image = read_image(path)
         width, height = image.width, image.height
-        if found is not None and (width, height) != (found["width"], found["height"]):
-            wanted = f"{found['width']:.0f} x {found['height']:.0f} px"
-            raise damaged(path, f"{width} x {height} px, but detections.csv says {wanted}")
-        note = f"{width} × {height} px"
-        if max(width, height) > EMBEDDED_SIDE:
-            factor = EMBEDDED_SIDE / max(width, height)
-            image = resize(image, max(1, round(width * factor)), max(1, round(height * factor)))
-            note += ", reduced here"
+        if found is not None and found["status"] != "unreadable":
+            width, height = int(found["width"]), int(found["height"])
+            if not _shows(image, width, height, reduced=key[1] == "gallery"):
+                got = f"{image.width} x {image.height} px"
+                raise damaged(path, f"{got}, but detections.csv says {width} x {height} px")
+        factor = min(1.0, EMBEDDED_SIDE / max(image.width, image.height))
+        image = resize(image, max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        reduced = ", reduced here" if image.width < width or image.height < height else ""
         # Encoded anew, so that nothing but pixels gets from a file into the page.
         uri = "data:image/png;base64," + base64.b64encode(encode_png(image)).decode("ascii")
         self.embedded += len(uri)
-        return uri, width, height, (note,)
+        return uri, width, height, (f"{width} × {height} px{reduced}",)
 
     def _size(self, key: tuple[str, str, str]) -> tuple[int, int]:
         found = self.detections.get(key)
@@ -269,6 +270,15 @@ def face_overlay(found: Mapping[Any, Any]) -> Overlay:
 
 def _keyed(frame: pd.DataFrame) -> dict[tuple[str, str, str], dict[Any, Any]]:
     return {(row["sr"], row["role"], row["sample"]): row for row in frame.to_dict("records")}
+
+
+def _shows(image: Image, width: int, height: int, *, reduced: bool) -> bool:
+    """Return whether a kept picture can be one of this size; `reduced` allows a smaller copy."""
+    if (image.width, image.height) == (width, height):
+        return True
+    # The sides were rounded, so the products may differ by one pixel of either side.
+    skew = abs(image.width * height - image.height * width)
+    return reduced and image.width <= width and image.height <= height and skew <= max(width, height)
 
 
 def _shown_width(widths: list[int]) -> int:

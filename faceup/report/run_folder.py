@@ -36,7 +36,7 @@ _RECORD = {
     "warnings": list,
 }
 _BACKEND = {"stage": str, "label": str, "name": str, "version": str, "licence": str, "summary": str}
-_SAMPLE = {"sample": str, "subject": str, "path": str, "sha256": str}
+_SAMPLE = {"sample": str, "subject": str, "sha256": str}
 _SIMILARITY = ("sr", "probe", "probe_subject", "gallery", "gallery_subject")
 _FACE = (*BOX, "score", *POINTS, "inter_eye_px", "faces")
 _DETECTION = ("sr", "role", "sample", "subject", "status", "message")

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceup import __version__, networks
@@ -68,6 +69,10 @@ class Trainer:
         forward = torch.compile(self.net) if self.recipe.compile else self.net
         losses: list[float] = []
         self.net.train()
+        if self.recipe.freeze_norms:
+            for module in self.net.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         while self.step < self.recipe.steps:
             started = time.perf_counter()
             losses.append(self._one_step(forward))

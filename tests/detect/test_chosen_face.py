@@ -61,3 +61,10 @@ def test_the_earlier_face_wins_a_tie() -> None:
     left, right = (10, 40, 30, 60), (69, 40, 89, 60)
     assert chosen_face(found([left, right]), picture(100, 101)) == 0
     assert chosen_face(found([right, left]), picture(100, 101)) == 0
+
+
+def test_faces_wholly_outside_are_all_worth_nothing_and_the_earlier_one_is_taken() -> None:
+    large, small = (200, 200, 300, 300), (200, 200, 210, 210)
+    assert chosen_face(found([large, small]), picture(10, 10)) == 0
+    assert chosen_face(found([small, large]), picture(10, 10)) == 0
+    assert chosen_face(found([large, small, (4, 4, 6, 6)]), picture(10, 10)) == 2

@@ -68,6 +68,41 @@ def test_the_average_over_the_detected_is_the_other_reading_of_the_paper() -> No
     assert list(table["probes"]) == [6] * 7
 
 
+def test_the_best_of_several_gallery_pictures_counts_and_every_probe_does() -> None:
+    rows = [
+        # Two probes of A against two pictures of A and one of B; the third picture of A has no face.
+        ("s", "p1", "A", "A", 1, 1, 0.4, 3),
+        ("s", "p1", "A", "A", 1, 1, 0.6, 1),
+        ("s", "p1", "A", "A", 1, 0, None, None),
+        ("s", "p1", "A", "B", 0, 1, 0.5, 2),
+        ("s", "p2", "A", "A", 1, 1, 0.2, 2),
+        ("s", "p2", "A", "A", 1, 1, 0.1, 2),
+        ("s", "p2", "A", "B", 0, 1, 0.3, 1),
+        ("s", "p3", "A", "A", 1, 0, None, None),
+        # Nobody knows whom p4 shows, and C has no gallery picture: neither is a candidate.
+        ("s", "p4", "", "A", 0, 1, 0.9, 1),
+        ("s", "p5", "C", "A", 0, 1, 0.9, 1),
+        ("s", "p6", "B", "B", 1, 0, None, None),
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    (row,) = table5(frame, ["s"]).to_dict("records")
+    assert row.pop("A") == pytest.approx((0.6 + 0.2) / 2)
+    assert math.isnan(row.pop("B"))
+    assert row.pop("sr") == "s"
+    assert row == pytest.approx(
+        {
+            "average_paper": ((0.6 + 0.2 + 0) / 3 + 0) / 2,
+            "average_detected": 0.4,
+            "detected": 2,
+            "probes": 4,
+            "detection_rate": 2 / 4,
+            "rank1_hits": 1,
+            "rank1": 1 / 4,
+        }
+    )
+    assert probes_per_candidate(frame).to_dict() == {"A": 3, "B": 1}
+
+
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[pd.DataFrame, list[str]]:
     """A similarity frame as `faceup run` makes it, with its ranks counted naively."""
@@ -126,7 +161,7 @@ def naive(rows: list[dict[Any, Any]], labels: list[str]) -> list[dict[Any, Any]]
 
 
 @given(runs())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_table_equals_naive_loops(run: tuple[pd.DataFrame, list[str]]) -> None:
     frame, labels = run
     table = table5(frame, labels)
@@ -148,7 +183,7 @@ def test_table_equals_naive_loops(run: tuple[pd.DataFrame, list[str]]) -> None:
 
 
 @given(runs(), st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_the_order_of_the_rows_does_not_matter(run: tuple[pd.DataFrame, list[str]], random: Any) -> None:
     frame, labels = run
     order = list(range(len(frame)))

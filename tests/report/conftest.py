@@ -112,8 +112,8 @@ def make(
         "threads": 1,
         "seed": 0,
         "backends": backends,
-        "gallery": [{"sample": s, "subject": w, "path": s, "sha256": "cd" * 32} for s, w in gallery],
-        "probes": [{"sample": s, "subject": w, "path": s, "sha256": "ef" * 32} for s, w in probes],
+        "gallery": [{"sample": s, "subject": w, "sha256": "cd" * 32} for s, w in gallery],
+        "probes": [{"sample": s, "subject": w, "sha256": "ef" * 32} for s, w in probes],
         "timings": {"sr": 1.25},
         "warnings": list(warnings),
     }

@@ -305,6 +305,20 @@ def test_large_pictures_are_reduced_and_small_ones_keep_their_pixels(make_run: M
     assert _pixels(_png(original)) == _pixels((run / "pictures" / stored["file"]).read_bytes())
 
 
+def test_a_gallery_picture_kept_smaller_than_it_is_has_its_face_in_the_right_place(make_run: MakeRun) -> None:
+    run = make_run(subjects=["001"], strangers=0, gallery_size=(301, 903))
+    (listed,) = (r for r in read_run(run).pictures.to_dict("records") if r["role"] == "gallery")
+    file = run / "pictures" / listed["file"]
+    PilImage.open(file).resize((100, 301)).save(file)
+    figure = page(run).all("figure", **{"class": "gallery"})[0]
+    assert figure.all("svg")[0].attributes["viewbox"] == "0 0 301 903"
+    assert "301 × 903 px, reduced here" in figure.text
+    assert figure.all("img")[0].attributes["height"] == "903"
+    PilImage.open(file).resize((100, 320)).save(file)
+    with pytest.raises(DataError, match="100 x 320 px, but detections"):
+        write_report(run)
+
+
 @pytest.mark.parametrize(
     "name", ["run.json", "similarity.csv", "detections.csv", "pictures/pictures.csv", "pictures/004.png"]
 )
