@@ -18,11 +18,9 @@ from faceup.acquire import Acquired
 from faceup.files import sha256_hex
 from faceup.manifest import Listing
 from faceup.recipe import RunRecipe
-from faceup.types import BackendInfo
+from faceup.types import BOX, LANDMARKS, BackendInfo
 from faceup.weights.catalog import spec
 
-BOX = ("x0", "y0", "x1", "y1")
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 # The packages that decide about numbers; onnxruntime has two names.
 _PACKAGES = (
     "torch",

@@ -24,6 +24,10 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Role = Literal["gallery", "probe"]
 
+# Names of the columns that hold a box and the five landmarks, in the order of the arrays.
+BOX = ("x0", "y0", "x1", "y1")
+LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+
 
 def _need(condition: bool, what: str) -> None:
     if not condition:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# The networks of the tests are small. With several threads each waits for the slowest, and on a busy machine that takes
+# thirty times as long; must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

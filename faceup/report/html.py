@@ -14,8 +14,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from faceup.errors import DataError
-from faceup.files import shown, whole_or_not_at_all
+from faceup.files import whole_or_not_at_all
 from faceup.metrics.table5 import probes_per_candidate, table5
 from faceup.report.panels import Panels
 from faceup.report.run_folder import Run, read_run
@@ -34,11 +33,8 @@ def write_report(run: Path) -> Path:
     """
     text = render(read_run(Path(run)))
     target = Path(run) / "report.html"
-    try:
-        with whole_or_not_at_all(target) as temporary:
-            temporary.write_bytes(text.encode("utf-8"))
-    except OSError as error:
-        raise DataError(f"{shown(target)}: cannot be written ({error.strerror or error}).") from error
+    with whole_or_not_at_all(target) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
     return target
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import pandas as pd
 
 from faceup.images import encode_png, read_image, resize
-from faceup.report.run_folder import BOX, POINTS, Run, damaged
+from faceup.report.run_folder import POINTS, Run, damaged
 from faceup.report.text import counted, method_name, number, shortened
-from faceup.types import Image
+from faceup.types import BOX, Image
 
 Kind = Literal["gallery", "original", "enlarged", "generated"]
 # Longest side of an embedded picture, in pixels; twice what a screen shows of it.

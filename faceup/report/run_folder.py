@@ -16,10 +16,9 @@ from faceup.errors import DataError
 from faceup.files import csv_text, shown
 from faceup.recipe import SIMILARITIES
 from faceup.report.text import shortened
+from faceup.types import BOX, LANDMARKS
 
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
-BOX = ("x0", "y0", "x1", "y1")
 _RECORD = {
     "faceup": str,
     "command": list,

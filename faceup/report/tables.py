@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from faceup.errors import DataError, unknown_name
-from faceup.files import csv_text, shown, whole_or_not_at_all
+from faceup.errors import unknown_name
+from faceup.files import csv_text, whole_or_not_at_all
 from faceup.metrics.table5 import FIXED, candidate_columns, candidate_subject, probes_per_candidate
 from faceup.report.text import DASH, counted, method_name, number, shortened
 
@@ -181,11 +181,8 @@ def write_tables(table: pd.DataFrame, similarity: pd.DataFrame, record: Mapping[
     foot = note(table, probes_per_candidate(similarity), kind)
     texts = {"table.csv": to_csv(table, kind), "table.md": to_markdown(table, foot), "table.tex": to_latex(table, foot)}
     for name, text in texts.items():
-        try:
-            with whole_or_not_at_all(folder / name) as temporary:
-                temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise DataError(f"{shown(folder / name)}: cannot be written ({error.strerror or error}).") from error
+        with whole_or_not_at_all(folder / name) as temporary:
+            temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
     return [folder / name for name in texts]
 
 

@@ -79,8 +79,9 @@ class Trainer:
             self.step += 1
             self.seconds += time.perf_counter() - started
             last = self.step == self.recipe.steps
-            if self.step % LOG_EVERY == 0 or last:
-                psnr = self._validate() if self.step % self.recipe.validate_every == 0 or last else None
+            validate = last or self.step % self.recipe.validate_every == 0
+            if validate or self.step % LOG_EVERY == 0:
+                psnr = self._validate() if validate else None
                 self._log(float(np.mean(losses)), psnr)
                 losses.clear()
                 if psnr is not None:
@@ -114,7 +115,8 @@ class Trainer:
             f"{self.step},{self.recipe.learning_rate(self.step - 1):.3e},{loss:.4f},{shown_psnr},{self.seconds:.1f}"
         )
         self.say(
-            f"step {self.step}/{self.recipe.steps}  loss {loss:.3f}" + (f"  validation {psnr:.3f} dB" if psnr else "")
+            f"step {self.step}/{self.recipe.steps}  loss {loss:.3f}"
+            + ("" if psnr is None else f"  validation {psnr:.3f} dB")
         )
 
     def _save(self, psnr: float) -> None:

@@ -31,7 +31,7 @@ class TrainRecipe:
         halve_every: for `paper`, in steps.
         ema: decay of the running mean of the weights that is validated and shipped; 0 switches it off.
         validate_every: steps between validations and checkpoints.
-        freeze_norms: keep the statistics of all batch norms at mean 0 and variance 1, so that they only scale and shift.
+        freeze_norms: keep the statistics of all batch norms at mean 0 and variance 1: they only scale and shift then.
             A short training gets further that way: no noise from small batches, and training and use see one network.
         seed: of everything random.
         compile: whether torch.compile builds the training step (about 1.4 times faster after some minutes).

@@ -81,7 +81,9 @@ def test_a_run_without_sides_says_what_is_missing(capsys: pytest.CaptureFixture[
     assert "--gallery and --probes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("error", "code", "message"), [(KeyboardInterrupt(), 130, "interrupted"), (KeyError("x"), 3, "bug")])
+@pytest.mark.parametrize(
+    ("error", "code", "message"), [(KeyboardInterrupt(), 130, "interrupted"), (KeyError("x"), 3, "bug")]
+)
 def test_interrupts_and_bugs(
     error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,112 @@
+"""Any super-resolution network as an ONNX file, `onnx:FILE`, run by ONNX Runtime.
+
+The network takes and gives one float32 tensor (N, 3, H, W) with free H and W. Its scale is found by trying; the range
+and the colour order cannot be, so they are settings of the recipe:
+
+    sr: ["onnx:model.onnx"]
+    sr_options: {onnx: {range: 255, order: bgr}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from faceup.errors import ConfigError, WeightsError
+from faceup.files import shown
+from faceup.registry import Options
+from faceup.runtime.batching import by_size
+from faceup.runtime.torch_sr import BATCH_PIXELS
+from faceup.types import BackendInfo, Image
+
+INFO = BackendInfo(
+    name="onnx",
+    version="1",
+    licence="Apache-2.0 (this adapter); the network's is its author's",
+    summary="a network of yours as an ONNX file",
+    generative=True,
+)
+
+RANGES = (1, 255)
+ORDERS = ("rgb", "bgr")
+_PROBE = 16
+
+
+class OnnxSr:
+    """Enlarges with an ONNX network; the output is clamped and rounded.
+
+    Args:
+        file: the ONNX file.
+        device: `cpu` or `cuda`.
+        value_range: what white is to the network, 1 or 255.
+        order: of the colour channels, `rgb` or `bgr`.
+
+    Raises:
+        ConfigError: an unknown range or order.
+        WeightsError: the file is no ONNX network, or not one that enlarges pictures.
+    """
+
+    def __init__(self, file: Path, device: str, value_range: int = 1, order: str = "rgb") -> None:
+        if value_range not in RANGES or order not in ORDERS:
+            raise ConfigError(f"onnx: range is 1 or 255 and order rgb or bgr, got {value_range!r} and {order!r}.")
+        self.file, self.range, self.bgr = file, value_range, order == "bgr"
+        providers = ["CUDAExecutionProvider"] if device == "cuda" else []
+        try:
+            self.session = ort.InferenceSession(file.read_bytes(), providers=[*providers, "CPUExecutionProvider"])
+        except OSError as error:
+            raise WeightsError(f"{shown(file)}: cannot be read ({error.strerror or error}).") from error
+        except Exception as error:  # onnxruntime's own classes derive from nothing narrower
+            raise WeightsError(f"{shown(file)}: no network that ONNX Runtime can run ({error}).") from error
+        if len(self.session.get_inputs()) != 1 or len(self.session.get_outputs()) != 1:
+            raise WeightsError(f"{shown(file)}: a network with one input and one output is needed.")
+        self.scale = self._find_scale()
+
+    def upscale(self, images: Sequence[Image]) -> list[Image]:
+        """Return the enlarged pictures in the order of the input; sizes may differ."""
+        return by_size(images, self._batch, pixels=BATCH_PIXELS)
+
+    def _batch(self, images: Sequence[Image]) -> list[Image]:
+        stacked = np.stack([image.pixels for image in images])
+        if self.bgr:
+            stacked = stacked[..., ::-1]
+        out = self._call(stacked.transpose(0, 3, 1, 2).astype(np.float32) * (self.range / 255))
+        pixels = np.clip(np.rint(out * (255 / self.range)), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        return [Image(picture[..., ::-1] if self.bgr else picture) for picture in pixels]
+
+    def _call(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        (out,) = self.session.run(None, {self.session.get_inputs()[0].name: np.ascontiguousarray(x)})
+        return np.asarray(out, np.float32)
+
+    def _find_scale(self) -> int:
+        wide = 2 * _PROBE
+        try:
+            shape = self._call(np.full((1, 3, _PROBE, wide), self.range / 2, np.float32)).shape
+        except Exception as error:
+            wanted = f"float32 (1, 3, {_PROBE}, {wide})"
+            raise WeightsError(f"{shown(self.file)}: does not take {wanted} ({error}).") from error
+        scale = shape[2] // _PROBE if len(shape) == 4 else 0
+        if scale < 1 or shape != (1, 3, _PROBE * scale, wide * scale):
+            raise WeightsError(f"{shown(self.file)}: gave shape {shape} for (1, 3, {_PROBE}, {wide}): no enlargement.")
+        return scale
+
+
+def build(options: Options) -> OnnxSr:
+    """Build the backend; settings: `range` (1 or 255, default 1) and `order` (`rgb` or `bgr`, default `rgb`).
+
+    Raises:
+        ConfigError: no file is given, a setting is unknown, or the network enlarges another number of times.
+        WeightsError: the file is no network that enlarges pictures.
+    """
+    options.refuse_extra(INFO.name, "range", "order")
+    if options.weights is None:
+        raise ConfigError("Backend 'onnx' has no weights of its own: give a file, --sr onnx:FILE.")
+    backend = OnnxSr(options.weights, options.device, options.extra.get("range", 1), options.extra.get("order", "rgb"))
+    if backend.scale != options.scale:
+        raise ConfigError(
+            f"{shown(options.weights)} enlarges {backend.scale} times, not {options.scale} as asked: use --scale."
+        )
+    return backend
