@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -58,6 +59,8 @@ class RunRecipe:
         object.__setattr__(self, "sr", (self.sr,) if isinstance(self.sr, str) else tuple(self.sr))
         if not self.sr or len(set(self.sr)) != len(self.sr):
             raise ConfigError(f"A run needs at least one SR backend and each once, got {', '.join(self.sr) or 'none'}.")
+        if not re.fullmatch(r"[\w][\w .-]*", self.name):
+            raise ConfigError(f"name must be letters, digits, spaces, dots, dashes or underscores, got {self.name!r}.")
         if self.similarity not in SIMILARITIES:
             raise unknown_name("similarity", self.similarity, SIMILARITIES)
         for key in ("scale", "threads", "seed"):

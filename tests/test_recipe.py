@@ -23,6 +23,7 @@ from tests.conftest import ROOT
         ("scale: 0\n", "scale must be a whole number of at least 1"),
         ("scale: four\n", "scale must be"),
         ("scale: true\n", "scale must be"),
+        ("name: ../../home\n", "name must be letters"),
     ],
 )
 def test_what_a_run_recipe_refuses(tmp_path: Path, text: str, message: str) -> None:
