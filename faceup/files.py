@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -56,6 +57,43 @@ def whole_or_not_at_all(path: Path) -> Iterator[Path]:
             raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path, refuse: Callable[[Path], None]) -> Iterator[Path]:
+    """Give a temporary folder beside `target`; move it into place when the block ends well, delete it when it does not.
+
+    A folder that stands there already is put aside first, comes back if the move fails, and is deleted only after it.
+
+    Args:
+        target: the folder to make or replace.
+        refuse: raises DataError if what stands at `target` must not be replaced; asked before the block and after it.
+
+    Raises:
+        DataError: `refuse` says so, or something cannot be written; an OSError of the block is taken for that.
+    """
+    refuse(target)
+    temporary, aside = (target.parent / f".{secrets.token_hex(8)}.{end}" for end in ("part", "old"))
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            refuse(target)
+            replaced = os.path.lexists(target)
+            if replaced:
+                target.rename(aside)
+            try:
+                temporary.rename(target)
+            except OSError:
+                if replaced:
+                    aside.rename(target)
+                raise
+        except OSError as error:
+            raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if replaced:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

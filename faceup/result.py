@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from faceup.errors import DataError
-from faceup.files import shown
+from faceup.files import shown, whole_folder
 from faceup.frames import write_csv
 from faceup.metrics.table5 import table5
 from faceup.pictures import PictureStore
@@ -60,20 +60,8 @@ class RunResult:
             DataError: the folder exists, or it cannot be written.
         """
         target = Path(folder)
-        check_target(target, force=force)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        except OSError as error:
-            raise DataError(f"{shown(target)}: cannot be written ({error.strerror or error}).") from error
-        try:
-            staging.chmod(0o755)
+        with whole_folder(target, lambda existing: check_target(existing, force=force)) as staging:
             self._write_into(staging)
-            _replace(target, staging)
-        except OSError as error:
-            raise DataError(f"{shown(target)}: cannot be written ({error.strerror or error}).") from error
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return target
 
     def _write_into(self, folder: Path) -> None:
@@ -90,25 +78,9 @@ class RunResult:
 
 def check_target(target: Path, *, force: bool) -> None:
     """Raise DataError if a run folder must not be written to `target`; nothing that is not a run is ever replaced."""
-    if not target.exists():
+    if not os.path.lexists(target):
         return
     if not force:
         raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
-    if not (target / RECORD).is_file():
+    if target.is_symlink() or not (target / RECORD).is_file():
         raise DataError(f"{shown(target)} is not a run folder (no {RECORD} in it), so --force does not replace it.")
-
-
-def _replace(target: Path, staging: Path) -> None:
-    """Move the finished folder into place; an earlier run is put aside first and comes back if that fails."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    target.rename(aside / target.name)
-    try:
-        staging.rename(target)
-    except OSError:
-        (aside / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

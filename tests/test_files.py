@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceup.errors import DataError
-from faceup.files import csv_text, sha256_hex, shown, whole_or_not_at_all
+from faceup.files import csv_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
 
 
 @given(st.binary(max_size=30))
@@ -152,3 +152,56 @@ def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
 def test_an_error_of_the_block_itself_is_passed_on_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"), whole_or_not_at_all(tmp_path / "a"):
         raise OSError(28, "disk full")
+
+
+def allow(_: Path) -> None:
+    """Let `whole_folder` replace anything."""
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for content in ("old", "new"):
+        with whole_folder(target, allow) as folder:
+            (folder / content).write_text(content)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_old_folder_comes_back_when_the_move_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+    honest = Path.rename
+
+    def failing(self: Path, to: Path) -> Path:
+        if self.suffix == ".part":
+            raise OSError(28, "No space left on device")
+        return honest(self, to)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(DataError, match="No space left"), whole_folder(target, allow) as folder:
+        (folder / "new").write_text("new")
+    assert (target / "old").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x")])
+def test_a_broken_block_leaves_no_folder(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)), whole_folder(tmp_path / "out", allow) as folder:
+        (folder / "new").write_text("new")
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def refuse(existing: Path) -> None:
+        if existing.exists():
+            raise DataError("taken")
+
+    with pytest.raises(DataError, match="taken"), whole_folder(target, refuse) as folder:
+        (folder / "new").write_text("new")
+        target.mkdir()
+        (target / "theirs").write_text("theirs")
+    assert (target / "theirs").read_text() == "theirs"

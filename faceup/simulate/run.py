@@ -11,14 +11,14 @@ import numpy as np
 
 from faceup.detect import chosen_face
 from faceup.errors import ConfigError, DataError, unknown_name
-from faceup.files import sha256_hex, shown
+from faceup.files import sha256_hex, shown, whole_folder
 from faceup.images import decode, read_bytes
 from faceup.manifest import name_parts, read_samples
 from faceup.protocols import Detector
 from faceup.registry import Options, build
 from faceup.runtime.device import pick_device
 from faceup.simulate.camera import camera_cast, encode_jpeg, frame, generator, shoot
-from faceup.simulate.folder import new_folder
+from faceup.simulate.folder import refuse_existing
 from faceup.simulate.presets import PRESETS, Preset
 from faceup.simulate.table import Row, SimulationSummary, write_table
 from faceup.types import Floats, Image, Sample
@@ -78,7 +78,7 @@ def simulate(
     if not source.is_dir():
         raise DataError(f"{shown(source)}: not a folder; give a folder of high-definition pictures.")
     _refuse_nested(source, out)
-    with new_folder(out, force=force) as folder:
+    with whole_folder(out, lambda existing: refuse_existing(existing, force=force)) as folder:
         listing = read_samples(source, "gallery")
         detector: Detector = build("detect", DETECTOR, Options(device=device))
         rows: list[Row] = []
