@@ -1,6 +1,6 @@
 """Put the result of `faceup train` into the package: weights, catalogue entry and the record of the training.
 
-    python tools/publish_weights.py trainings/sisn-x4 sisn-x4
+    PYTHONPATH=. python tools/publish_weights.py trainings/sisn-x4 sisn-x4
 
 The catalogue must have an entry of that name already (licence and training data are for a person to write); its size
 and sha256 are set here. training.json and curves.csv go to docs/models/NAME/.

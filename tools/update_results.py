@@ -3,7 +3,7 @@
     faceup simulate LONDON/smiling cam --distances d1,d2,d3 --seed 0
     faceup run --gallery LONDON/neutral --probes cam --sr none --sr bicubic --sr sisn --out runs/london
     faceup evaluate-sr --hr LONDON/neutral --size 256 --sr bicubic --sr sisn --out runs/london-psnr.csv
-    python tools/update_results.py runs/london runs/london-psnr.csv
+    PYTHONPATH=. python tools/update_results.py runs/london runs/london-psnr.csv
 
 Nobody types a figure: what stands between the markers `<!-- results -->` and `<!-- end -->` is replaced.
 """
