@@ -50,8 +50,8 @@ class SisnConfig:
         skip: `bicubic` adds the bicubic enlargement to the output, which neither paper nor code does; it makes short
             trainings far better because the network then learns the difference only.
         unit: grey levels that count as 1 inside the network. The public code has 1, so its features are of the order of
-            100 while every batch norm gives 1: the blocks start out powerless and take very long to grow. About 64
-            cures that, and only the scale of head and tail weights differs.
+            100 while every batch norm gives 1, so the blocks start out with little say. About 64 brings both to one
+            order; whether that helps by itself was not shown (docs/experiments.md).
     """
 
     groups: int = 10
