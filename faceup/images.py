@@ -131,6 +131,14 @@ def resize(image: Image, width: int, height: int) -> Image:
     return Image(np.asarray(PilImage.fromarray(image.pixels).resize((width, height), PilImage.Resampling.BICUBIC)))
 
 
+def at_most(image: Image, side: int) -> Image:
+    """Return the picture with its longer side reduced to `side` pixels, or as it is when that is no longer."""
+    factor = side / max(image.width, image.height)
+    if factor >= 1:
+        return image
+    return resize(image, max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+
+
 def reduced_pair(hr: Image, scale: int) -> tuple[Image, Image]:
     """Return (HR, LR): HR cut to a multiple of `scale`, LR its antialiased bicubic reduction (paper, section 4.1)."""
     h, w = hr.height // scale, hr.width // scale

@@ -19,7 +19,7 @@ import torch
 from faceup import registry
 from faceup.acquire import Acquired, Stages, acquire
 from faceup.errors import DataError
-from faceup.images import read_image, resize
+from faceup.images import at_most, read_image
 from faceup.manifest import Listing, read_samples
 from faceup.match import cosine_scores, ranks, similarity
 from faceup.pictures import PictureStore
@@ -138,7 +138,8 @@ class _Run:
         )
         self.none = registry.build("sr", "none", Options())
         self.sr = {
-            label: self._build("sr", label, recipe.sr_options.get(label.partition(":")[0], {})) for label in recipe.sr
+            label: self._build("sr", label, recipe.sr_options.get(registry.split_name(label)[0], {}))
+            for label in recipe.sr
         }
         self.pictures = PictureStore()
         self.kept = self._kept_samples()
@@ -199,11 +200,11 @@ class _Run:
     def _acquire(
         self, role: Role, label: str, backend: Any, samples: Sequence[Sample]
     ) -> tuple[list[Acquired], Embeddings]:
-        info = registry.info("sr", label.partition(":")[0])
+        info = registry.info("sr", registry.split_name(label)[0])
 
         def keep(sample: Sample, image: Image) -> None:
             if role == "gallery" and sample.subject_id in self.shown_subjects:
-                self.pictures.keep(label, role, sample.sample_id, _reduced(image), generated=False)
+                self.pictures.keep(label, role, sample.sample_id, at_most(image, GALLERY_SIDE), generated=False)
             elif role == "probe" and sample.sample_id in self.kept:
                 self.pictures.keep(label, role, sample.sample_id, image, generated=info.generative)
 
@@ -246,12 +247,6 @@ class _Run:
         frame["rank"] = frame["rank"].mask(frame["detected"] == 0)
         self.stages.timed("match", started)
         return frame
-
-
-def _reduced(image: Image) -> Image:
-    """Return a gallery picture small enough for a report."""
-    factor = min(1.0, GALLERY_SIDE / max(image.width, image.height))
-    return resize(image, max(1, round(image.width * factor)), max(1, round(image.height * factor)))
 
 
 def _first_problem(rows: Sequence[Acquired]) -> str:

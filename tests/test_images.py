@@ -21,7 +21,17 @@ from PIL import Image as PilImage
 from PIL import ImageFile
 
 from faceup.errors import DataError
-from faceup.images import FORMATS, MAX_FILE_BYTES, decode, encode_png, read_bytes, read_image, reduced_pair, resize
+from faceup.images import (
+    FORMATS,
+    MAX_FILE_BYTES,
+    at_most,
+    decode,
+    encode_png,
+    read_bytes,
+    read_image,
+    reduced_pair,
+    resize,
+)
 from faceup.types import Image
 
 Array = npt.NDArray[Any]
@@ -415,3 +425,15 @@ def test_reduced_pair_cuts_and_reduces() -> None:
     np.testing.assert_array_equal(lr.pixels, resize(hr, 4, 3).pixels)
     with pytest.raises(DataError, match="18 x 3 px is too small to reduce 4 times"):
         reduced_pair(Image(noise(3, 18, 3)), 4)
+
+
+@given(width=st.integers(1, 80), height=st.integers(1, 80), side=st.integers(1, 40))
+def test_at_most_keeps_the_shape_and_never_enlarges(width: int, height: int, side: int) -> None:
+    image = Image(np.zeros((height, width, 3), np.uint8))
+    small = at_most(image, side)
+    if max(width, height) <= side:
+        assert small is image
+    else:
+        assert max(small.width, small.height) == side
+        for got, full in ((small.width, width), (small.height, height)):
+            assert abs(got - max(1, full * side / max(width, height))) <= 0.5 + 1e-9

@@ -23,7 +23,7 @@ def build(name: str, options: Mapping[str, Any], scale: int) -> nn.Module:
     Raises:
         ConfigError: no such network, it cannot be trained, or it does not know an option.
     """
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"]
     if name not in names:
         raise unknown_name("network", name, names)
     module = importlib.import_module(f"{__name__}.{name}")

@@ -12,10 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.sisn import MeanShift, strip_prefix
+from faceup.networks._common import MeanShift, bicubic, filled, strip_prefix
 
 # What one convolution and pixel shuffle of the tail enlarge by, by the channels it makes of one.
 _SHUFFLES = {4: 2, 9: 3}
@@ -120,8 +119,7 @@ class Rcan(nn.Module):
         coarse = self.head(self.sub_mean(x))
         out: Tensor = self.tail(self.body(coarse) + coarse)
         if self.config.skip == "bicubic":
-            # antialias=True is Pillow's and MATLAB's kernel (a = -0.5); without it torch uses a = -0.75.
-            return out + F.interpolate(x, scale_factor=self.config.scale, mode="bicubic", antialias=True)
+            return out + bicubic(x, self.config.scale)
         shifted_back: Tensor = self.add_mean(out)
         return shifted_back
 
@@ -162,11 +160,7 @@ def load_rcan(state: Mapping[str, Tensor], config: RcanConfig | None = None) -> 
     """
     clean = strip_prefix(state)
     net = Rcan(config or infer_config(clean))
-    try:
-        net.load_state_dict(clean)
-    except RuntimeError as error:
-        raise WeightsError(f"These weights do not fit {net.config}: {error}") from error
-    return net.eval()
+    return filled(net, clean, net.config)
 
 
 def build(options: Mapping[str, Any], scale: int) -> Rcan:

@@ -22,9 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import ConfigError, WeightsError
-
-# Mean of the DIV2K training pictures, RGB on 0..1, as the public code shifts by it.
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+from faceup.networks._common import MeanShift, bicubic, filled, strip_prefix
 
 _CHOICES = {
     "head": ("repo", "direct"),
@@ -82,20 +80,6 @@ class SisnConfig:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
         return asdict(self)
-
-
-class MeanShift(nn.Conv2d):
-    """A 1 x 1 convolution that subtracts (sign -1) or adds (sign +1) the DIV2K mean on 0..255."""
-
-    def __init__(self, sign: int) -> None:
-        super().__init__(3, 3, kernel_size=1)
-        with torch.no_grad():
-            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
-            assert self.bias is not None
-            self.bias.copy_(sign * 255.0 * torch.tensor(DIV2K_MEAN))
-        # The public code means to freeze these and does not (it sets an attribute of the module); a checkpoint brings
-        # whatever values its training ended with.
-        self.requires_grad_(False)
 
 
 class SplitAttention(nn.Module):
@@ -211,15 +195,9 @@ class Sisn(nn.Module):
         coarse = self.head(shifted.repeat(1, s * s, 1, 1) if self.config.head == "repo" else shifted)
         out: Tensor = self.tail(self.body(coarse) + coarse) * self.config.unit
         if self.config.skip == "bicubic":
-            # antialias=True is Pillow's and MATLAB's kernel (a = -0.5); without it torch uses a = -0.75.
-            return out + F.interpolate(x, scale_factor=s, mode="bicubic", antialias=True)
+            return out + bicubic(x, s)
         shifted_back: Tensor = self.add_mean(out)
         return shifted_back
-
-
-def strip_prefix(state: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
-    """Return `state` without the prefix that DataParallel puts before every key."""
-    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def infer_config(state: Mapping[str, Tensor], *, skip: str = "none") -> SisnConfig:
@@ -272,11 +250,7 @@ def load_sisn(state: Mapping[str, Tensor], config: SisnConfig | None = None) -> 
     """
     clean = {key: value for key, value in strip_prefix(state).items() if not key.endswith(".skip.weight")}
     net = Sisn(config or infer_config(clean))
-    try:
-        net.load_state_dict(clean)
-    except RuntimeError as error:
-        raise WeightsError(f"These weights do not fit {net.config}: {error}") from error
-    return net.eval()
+    return filled(net, clean, net.config)
 
 
 def fold_head(net: Sisn) -> None:

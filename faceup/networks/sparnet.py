@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.sisn import strip_prefix
+from faceup.networks._common import filled, strip_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +279,7 @@ def load_sparnet(state: Mapping[str, Tensor], config: SparnetConfig | None = Non
     """
     clean = strip_prefix(state)
     net = Sparnet(config or infer_config(clean, scale=scale))
-    try:
-        net.load_state_dict(clean)
-    except RuntimeError as error:
-        raise WeightsError(f"These weights do not fit {net.config}: {error}") from error
-    return net.eval()
+    return filled(net, clean, net.config)
 
 
 def build(options: Mapping[str, Any], scale: int) -> Sparnet:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.sisn import MeanShift, strip_prefix
+from faceup.networks._common import MeanShift, filled, strip_prefix
 
 # Kernel, stride and padding of the layers that go between LR and HR, by scale.
 _RESAMPLING = {2: (6, 2, 2), 3: (7, 3, 2), 4: (8, 4, 2), 8: (12, 8, 2)}
@@ -176,11 +176,7 @@ def load_srfbn(state: Mapping[str, Tensor], config: SrfbnConfig | None = None) -
     """
     clean = strip_prefix(state)
     net = Srfbn(config or infer_config(clean))
-    try:
-        net.load_state_dict(clean)
-    except RuntimeError as error:
-        raise WeightsError(f"These weights do not fit {net.config}: {error}") from error
-    return net.eval()
+    return filled(net, clean, net.config)
 
 
 def build(options: Mapping[str, Any], scale: int) -> Srfbn:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from faceup.images import encode_png, read_image, resize
+from faceup.images import at_most, encode_png, read_image
 from faceup.report.run_folder import POINTS, Run, damaged
 from faceup.report.text import counted, method_name, number, shortened
 from faceup.types import BOX, Image
@@ -215,8 +215,7 @@ class Panels:
             if not _shows(image, width, height, reduced=key[1] == "gallery"):
                 got = f"{image.width} x {image.height} px"
                 raise damaged(path, f"{got}, but detections.csv says {width} x {height} px")
-        factor = min(1.0, EMBEDDED_SIDE / max(image.width, image.height))
-        image = resize(image, max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        image = at_most(image, EMBEDDED_SIDE)
         reduced = ", reduced here" if image.width < width or image.height < height else ""
         # Encoded anew, so that nothing but pixels gets from a file into the page.
         uri = "data:image/png;base64," + base64.b64encode(encode_png(image)).decode("ascii")

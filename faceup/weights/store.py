@@ -75,8 +75,8 @@ def checked_bytes(name: str) -> bytes:
     weight = spec(name)
     path = locate(weight)
     data = _read(path)
-    if len(data) != weight.bytes or (found := sha256_hex(data)) != weight.sha256:
-        found = sha256_hex(data)
+    found = sha256_hex(data)
+    if len(data) != weight.bytes or found != weight.sha256:
         raise WeightsError(
             f"{shown(path)}: damaged or changed weights of {name!r}: expected {weight.bytes} bytes with sha256 "
             f"{weight.sha256}, got {len(data)} bytes with {found}. Install the package again."

@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as PilImage
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -85,3 +87,22 @@ def save_weights() -> Callable[..., Path]:
         return path
 
     return save
+
+
+@pytest.fixture(scope="session")
+def bicubic_skip() -> Callable[[nn.Module, nn.Module, int], None]:
+    """Check that a network whose last convolution gives nothing is Pillow's enlargement, in every colour."""
+
+    def check(net: nn.Module, last: nn.Module, scale: int) -> None:
+        assert isinstance(last, nn.Conv2d)
+        assert last.bias is not None
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        plane = np.random.default_rng(0).uniform(0, 255, (5, 7)).astype(np.float32)
+        expected = PilImage.fromarray(plane).resize((7 * scale, 5 * scale), PilImage.Resampling.BICUBIC)
+        with torch.inference_mode():
+            out = net(torch.from_numpy(plane).expand(1, 3, 5, 7))
+        for colour in out[0]:
+            np.testing.assert_allclose(colour.numpy(), np.asarray(expected), atol=1e-3)
+
+    return check

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from faceup import networks, registry
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.sisn import strip_prefix
+from faceup.networks._common import strip_prefix
 from faceup.networks.srfbn import Srfbn, SrfbnConfig, infer_config, load_srfbn
 from faceup.types import Image
 

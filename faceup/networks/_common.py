@@ -1,0 +1,59 @@
+"""What several networks share: the mean shift of the EDSR family, the bicubic skip, and loading of checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceup.errors import WeightsError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+# Mean of the DIV2K training pictures, RGB on 0..1, as the public codes shift by it.
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class MeanShift(nn.Conv2d):
+    """A 1 x 1 convolution that subtracts (sign -1) or adds (sign +1) the DIV2K mean on 0..255."""
+
+    def __init__(self, sign: int) -> None:
+        super().__init__(3, 3, kernel_size=1)
+        with torch.no_grad():
+            self.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+            assert self.bias is not None
+            self.bias.copy_(sign * 255.0 * torch.tensor(DIV2K_MEAN))
+        # The public codes mean to freeze these, and some do not (they set an attribute of the module); a checkpoint
+        # brings whatever values its training ended with.
+        self.requires_grad_(False)
+
+
+def bicubic(x: Tensor, scale: int) -> Tensor:
+    """Enlarge (N, 3, H, W) with Pillow's and MATLAB's kernel, a = -0.5; without antialias torch would use -0.75."""
+    return F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
+
+
+def strip_prefix(state: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
+    """Return `state` without the prefix that DataParallel puts before every key."""
+    return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def filled(net: Network, state: Mapping[str, Tensor], config: Any) -> Network:
+    """Return `net` with the tensors of `state`, ready for use.
+
+    Args:
+        net: the network, built for these tensors.
+        state: key to tensor, prefix already removed.
+        config: its shape, for the message.
+
+    Raises:
+        WeightsError: keys or shapes do not fit.
+    """
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"These weights do not fit {config}: {error}") from error
+    return net.eval()
