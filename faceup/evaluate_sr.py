@@ -19,6 +19,7 @@ from faceup.metrics.image_quality import CHANNELS, bootstrap_interval, cropped, 
 from faceup.protocols import SrBackend
 from faceup.runtime.device import pick_device
 from faceup.types import Image, Sample
+from faceup.weights.store import NotPulledError
 
 if TYPE_CHECKING:
     from faceup.metrics.lpips import LpipsMetric
@@ -165,7 +166,10 @@ def _measures(
     if "lpips" in metrics or "mps" in metrics:
         from faceup.metrics.lpips import load_lpips
 
-        lpips = load_lpips(device, lpips_trunk)
+        try:
+            lpips = load_lpips(device, lpips_trunk)
+        except NotPulledError as error:
+            raise NotPulledError(f"{error} (or measure without LPIPS: --metrics psnr,ssim)") from error
     return Measures(metrics, channel, border, lpips)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def command(hr: str, sr: tuple[str, ...], metrics: str, out: Path | None, **sett
         click.echo(f"wrote {shown(out)}")
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: Mapping[Any, Any]) -> list[str]:
     cells = []
     for metric, (title, digits, unit) in _PRINTED.items():
         if metric in row:

@@ -1,8 +1,8 @@
 """LPIPS v0.1 with AlexNet (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018): a learned distance between pictures.
 
-0 means alike; lower is better. Pictures are RGB scaled to -1..1, as the authors' package takes them. The features behind
-the five convolutions of AlexNet are divided by their length at every place, and the squared differences, weighted per
-channel by the "heads", are averaged over the picture and summed over the five.
+0 means alike; lower is better. Pictures are RGB scaled to -1..1, as the authors' package takes them. The features
+behind the five convolutions of AlexNet are divided by their length at every place, and the squared differences,
+weighted per channel by the "heads", are averaged over the picture and summed over the five.
 """
 
 from __future__ import annotations
@@ -110,15 +110,14 @@ class LpipsMetric:
                 f"Pictures to compare need one size, got {result.pixels.shape} and {original.pixels.shape}."
             )
         if min(original.width, original.height) < MIN_SIDE:
-            raise DataError(
-                f"LPIPS needs pictures of at least {MIN_SIDE} x {MIN_SIDE} px, got {original.width} x {original.height}."
-            )
+            size = f"{original.width} x {original.height}"
+            raise DataError(f"LPIPS needs pictures of at least {MIN_SIDE} x {MIN_SIDE} px, got {size}.")
         with torch.inference_mode():
             return float(self.net(self._tensor(result), self._tensor(original)))
 
     def _tensor(self, image: Image) -> Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(image.pixels)).to(self.device)
-        return pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
+        pixels = torch.from_numpy(image.pixels.astype(np.float32)).to(self.device)
+        return pixels.permute(2, 0, 1)[None] / 127.5 - 1
 
 
 def _tensor(tensors: Mapping[str, Tensor], key: str, shape: tuple[int, ...]) -> Tensor:

