@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -104,9 +105,15 @@ def run_listed(
     return _Run(recipe, gallery, probes, progress=progress, command=command).result()
 
 
+def with_every_label(recipe: RunRecipe) -> RunRecipe:
+    """Return the recipe with `all` among its SR backends replaced by their names."""
+    return replace(recipe, sr=tuple(registry.expanded(recipe.sr, recipe.scale)))
+
+
 def run_id(recipe: RunRecipe, gallery: Listing, probes: Listing) -> str:
     """Return `NAME-HASH`, the default name of the run folder: same settings and inputs, same name."""
-    settings = {key: value for key, value in recipe.as_dict().items() if key not in ("gallery", "probes", "device")}
+    known = with_every_label(recipe).as_dict()
+    settings = {key: value for key, value in known.items() if key not in ("gallery", "probes", "device")}
     inputs = [[s.role, s.sample_id, s.subject_id, s.sha256] for side in (gallery, probes) for s in side.samples]
     digest = hashlib.sha256(json.dumps([settings, inputs], sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
@@ -124,6 +131,7 @@ class _Run:
         progress: Progress | None,
         command: Sequence[str],
     ) -> None:
+        recipe = with_every_label(recipe)
         self.recipe, self.gallery, self.probes = recipe, gallery, probes
         self.progress, self.command = progress, list(command)
         self.device = pick_device(recipe.device)

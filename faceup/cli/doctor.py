@@ -40,6 +40,8 @@ def command() -> None:
         try:
             store.checked_bytes(name)
             click.echo(f"weights {name}: found, sha256 as catalogued")
+        except store.NotPulledError:
+            click.echo(f"weights {name}: not pulled (optional: faceup models pull {name})")
         except FaceupError as error:
             missing.append(str(error))
             click.echo(f"weights {name}: {error}")

@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from faceup.files import shown, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
 
+METRICS = "psnr,ssim,lpips,mps"
+# Name and digits of every metric as a person reads it; dB where it has a unit.
+_PRINTED = {"psnr": ("PSNR", 3, " dB"), "ssim": ("SSIM", 4, ""), "lpips": ("LPIPS", 4, ""), "mps": ("MPS", 4, "")}
+
+
+def _crop(ctx: click.Context, parameter: click.Parameter, value: str) -> int | str:
+    if value == "paper":
+        return value
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number of pixels nor 'paper'.")
+    return int(value)
+
+
+def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    import yaml
+
+    settings: dict[str, dict[str, Any]] = {}
+    for text in values:
+        place, equals, value = text.partition("=")
+        backend, dot, key = place.partition(".")
+        if not (equals and dot and backend and key):
+            raise click.BadParameter(f"{text!r} is not of the form NAME.KEY=VALUE.")
+        settings.setdefault(backend, {})[key] = yaml.safe_load(value)
+    return settings
+
 
 @click.command("evaluate-sr")
 @click.option("--hr", required=True, metavar="DIR|CSV|YAML", help="Original pictures.")
-@click.option("--sr", multiple=True, required=True, metavar="NAME[:FILE]", help="SR backend; repeatable.")
+@click.option(
+    "--sr",
+    multiple=True,
+    required=True,
+    metavar="NAME[:FILE]|all",
+    help="SR backend; repeatable. all: each with weights.",
+)
+@click.option("--sr-option", "sr_options", multiple=True, callback=_settings, metavar="NAME.KEY=VALUE",
+              help="Setting of a backend, e.g. onnx.range=255; repeatable.")  # fmt: skip
 @click.option("--scale", type=click.IntRange(2), default=4, show_default=True, help="Reduction and enlargement.")
 @click.option("--size", type=click.IntRange(8), help="Reduce the originals to this shorter side first.")
+@click.option("--crop", callback=_crop, default="0", show_default=True, metavar="PIXELS|paper",
+              help="Border left out of every measure; paper: 6 + scale.")  # fmt: skip
+@click.option("--channel", type=click.Choice(("rgb", "y")), default="rgb", show_default=True,
+              help="Of which PSNR and SSIM are taken; LPIPS always sees RGB.")  # fmt: skip
+@click.option("--metrics", default=METRICS, show_default=True, metavar="NAME,...", help="What to measure.")
+@click.option("--lpips-trunk", type=click.Path(path_type=Path), metavar="FILE",
+              help="torchvision's alexnet-owt-7be5be79.pth instead of the pulled lpips-alex.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file for the numbers of every picture.")
-def command(hr: str, sr: tuple[str, ...], scale: int, size: int | None, device: str, out: Path | None) -> None:
-    """Reduce pictures, enlarge them with each SR backend, and print PSNR and SSIM with 95 % intervals."""
+def command(hr: str, sr: tuple[str, ...], metrics: str, out: Path | None, **settings: Any) -> None:
+    """Reduce pictures, enlarge them with each SR backend, and print quality metrics with 95 % intervals.
+
+    LPIPS and MPS need weights that are fetched once: faceup models pull lpips-alex.
+    """
     from faceup.cli._progress import bars
     from faceup.evaluate_sr import evaluate_sr, summary
     from faceup.frames import write_csv
 
+    wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()]
     with bars() as progress:
-        measured = evaluate_sr(hr, sr, scale=scale, size=size, device=device, progress=progress)
+        measured = evaluate_sr(hr, sr, metrics=wanted, progress=progress, **settings)
     if out is not None:
         with whole_or_not_at_all(out) as path:
             write_csv(measured, path)
-    for _, row in summary(measured).iterrows():
-        click.echo(
-            f"{row['sr']:12} PSNR {row['psnr']:.3f} dB [{row['psnr_low']:.3f}, {row['psnr_high']:.3f}]  "
-            f"SSIM {row['ssim']:.4f} [{row['ssim_low']:.4f}, {row['ssim_high']:.4f}]  n = {row['pictures']}"
-        )
+    for row in summary(measured).to_dict("records"):
+        click.echo(f"{row['sr']:12} {'  '.join(_cells(row))}  n = {row['pictures']}")
     if out is not None:
         click.echo(f"wrote {shown(out)}")
+
+
+def _cells(row: Mapping[Any, Any]) -> list[str]:
+    cells = []
+    for metric, (title, digits, unit) in _PRINTED.items():
+        if metric in row:
+            mean, low, high = (f"{row[key]:.{digits}f}" for key in (metric, f"{metric}_low", f"{metric}_high"))
+            cells.append(f"{title} {mean}{unit} [{low}, {high}]")
+    return cells

@@ -17,9 +17,9 @@ from faceup.errors import FaceupError
 COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
-    "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM).",
+    "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM, LPIPS, MPS).",
     "train": "Train a super-resolution network from a recipe.",
-    "models": "List and verify the weight files.",
+    "models": "List, pull and verify the weight files.",
     "doctor": "Print versions, devices, backends and weights found.",
 }
 

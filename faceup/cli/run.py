@@ -16,7 +16,9 @@ from faceup.runtime.device import DEVICES
 @click.command("run")
 @click.option("--gallery", metavar="DIR|CSV|YAML", help="High-definition pictures of known people.")
 @click.option("--probes", metavar="DIR|CSV|YAML", help="The pictures to recognise.")
-@click.option("--sr", multiple=True, metavar="NAME[:FILE]", help="SR backend, one row of the table each; repeatable.")
+@click.option(
+    "--sr", multiple=True, metavar="NAME[:FILE]|all", help="SR backend, one row of the table each; repeatable."
+)
 @click.option("--detector", metavar="NAME", help="Face detector [mtcnn].")
 @click.option("--min-face-size", type=click.IntRange(12), help="Smallest face searched, in pixels [20].")
 @click.option("--recognizer", metavar="NAME[:FILE]", help="Face recogniser [mobilefacenet].")

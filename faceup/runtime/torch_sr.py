@@ -19,11 +19,20 @@ class TorchSr:
     """An SR backend made of a network that maps float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW).
 
     On CUDA the network runs in fp16 with channels last, on the CPU in fp32. The output is clamped and rounded.
+
+    Args:
+        net: the network.
+        scale: how many times it enlarges.
+        device: `cpu` or `cuda`.
+        batch_pixels: input pixels of one batch.
+        half: False for a network that fp16 is not enough for.
     """
 
-    def __init__(self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS) -> None:
+    def __init__(
+        self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS, *, half: bool = True
+    ) -> None:
         self.scale, self.device, self.batch_pixels = scale, torch.device(device), batch_pixels
-        self.half = device == "cuda"
+        self.half = half and device == "cuda"
         self.net = net.eval().requires_grad_(False).to(self.device, torch.float16 if self.half else torch.float32)
         if self.half:
             self.net = self.net.to(memory_format=torch.channels_last)

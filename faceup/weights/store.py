@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from faceup.errors import WeightsError
 from faceup.files import sha256_hex, shown
 from faceup.types import WeightSpec
+from faceup.weights import cache
 from faceup.weights.catalog import spec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_BYTES = 2 * 2**30
-_WRAPPERS = ("state_dict", "net_state_dict", "model_state_dict", "params_ema", "params", "model", "net")
+_WRAPPERS = ("state_dict", "net_state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +44,52 @@ class LoadedWeights:
     name: str
 
 
+class NotPulledError(WeightsError):
+    """A weight file that does not come with any package, and was not pulled yet."""
+
+
 def locate(weight: WeightSpec) -> Path:
-    """Return where an installed weight file lies; nothing is downloaded.
+    """Return where a weight file lies, in the cache or in an installed package; nothing is downloaded.
 
     Raises:
-        WeightsError: no package that is installed holds it.
+        NotPulledError: it is to be had with `faceup models pull`.
+        WeightsError: no package that is installed holds it, or its licence was not accepted.
     """
-    for source in weight.sources:
-        kind, _, place = source.partition(":")
-        if kind != "package":
-            continue
-        module, _, member = place.partition("/")
-        try:
-            found = importlib.util.find_spec(module)
-        except ModuleNotFoundError:  # a parent of a dotted name is missing
-            found = None
-        for folder in (found.submodule_search_locations or []) if found else []:
-            if (path := Path(folder) / member).is_file():
+    pulled = cache.path_of(weight)
+    if pulled.is_file():
+        if cache.accepted(weight):
+            return pulled
+        raise WeightsError(
+            f"The licence of {weight.name}, {weight.licence}, was not accepted here: faceup models pull {weight.name} "
+            f"--accept-licence {weight.licence}"
+        )
+    if weight.commercial:
+        for source in weight.sources:
+            if (path := in_package(source)) is not None:
                 return path
+    if not weight.installed_with_faceup:
+        raise NotPulledError(
+            f"Weights {weight.name!r} ({weight.filename}) were not pulled yet: faceup models pull {weight.name}"
+        )
     raise WeightsError(
         f"Weights {weight.name!r} ({weight.filename}) are not installed; looked in: {', '.join(weight.sources)}."
     )
+
+
+def in_package(source: str) -> Path | None:
+    """Return the file that a `package:MODULE/PATH` source names, or None if it is not installed or of another kind."""
+    kind, _, place = source.partition(":")
+    if kind != "package":
+        return None
+    module, _, member = place.partition("/")
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a parent of a dotted name is missing
+        found = None
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (path := Path(folder) / member).is_file():
+            return path
+    return None
 
 
 def checked_bytes(name: str) -> bytes:
@@ -77,9 +103,10 @@ def checked_bytes(name: str) -> bytes:
     data = _read(path)
     found = sha256_hex(data)
     if len(data) != weight.bytes or found != weight.sha256:
+        again = f"faceup models pull {name}" if path == cache.path_of(weight) else "Install the package again."
         raise WeightsError(
             f"{shown(path)}: damaged or changed weights of {name!r}: expected {weight.bytes} bytes with sha256 "
-            f"{weight.sha256}, got {len(data)} bytes with {found}. Install the package again."
+            f"{weight.sha256}, got {len(data)} bytes with {found}. To mend it: {again}"
         )
     return data
 
