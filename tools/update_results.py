@@ -5,9 +5,8 @@
 RESULTS is what `tools/compare_backends.py` made. Nobody types a figure: what stands between the markers
 `<!-- NAME -->` and `<!-- end -->` of a document is replaced. The ablation is added where RESULTS holds `table1.csv`:
 
-    faceup evaluate-sr --hr LONDON/neutral --size 256 --sr bicubic --sr sisn \\
-        --sr sisn:trainings/table1-no-structure/weights.safetensors \\
-        --sr sisn:trainings/table1-no-detail/weights.safetensors --out RESULTS/table1.csv
+    faceup train --queue pipelines/train_table1.yaml --data-root DIR
+    faceup evaluate-sr --recipe pipelines/table1.yaml --hr LONDON/neutral --out RESULTS/table1.csv
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from faceup.evaluate_sr import METRICS, summary
+from faceup.evaluate_sr import METRICS, QualityRecipe, compared, summary
 from faceup.files import whole_or_not_at_all
 from faceup.manifest import name_parts
 from faceup.metrics.image_quality import bootstrap_interval
-from faceup.recipe import read_yaml
+from faceup.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 # The rows in the order of the paper's tables.
@@ -150,29 +149,28 @@ def card(network: str, measured: dict[int, pd.DataFrame]) -> str:
     return "\n\n".join(parts)
 
 
-def ablation(path: Path) -> str:
+def ablation(measured: pd.DataFrame) -> str:
     """Return Table 1 at compact size, with the paper's numbers at full size beside it."""
-    measured = pd.read_csv(path)
-    names = {"bicubic": "bicubic", "sisn": "SISN"} | {
-        label: f"SISN, {match[1].replace('-', ' ')}"
-        for label in measured["sr"].unique()
-        if (match := re.search(r"table1-([\w-]+)", label))
-    }
-    labels = [label for label in measured["sr"].unique() if label in names]
-    wide = measured.pivot_table(index="picture", columns="sr", values="psnr")
-    differences = [
-        [names[label], interval(wide["sisn"] - wide[label], 3)] for label in labels if label not in ("bicubic", "sisn")
-    ]
-    paper = read_yaml(ROOT / "pipelines" / "table1_published.yaml")
-    rows = [[name, *(f"{row[m]:.{DIGITS[m]}f}" for m in METRICS)] for name, row in paper["published"].items()]
+    recipe = read_recipe(ROOT / "pipelines" / "table1.yaml", QualityRecipe)
+    rows = []
+    for row in compared(measured, recipe).to_dict("records"):
+        cells = []
+        for metric in METRICS:
+            mean, low, high, published = (
+                f"{row[key]:.{DIGITS[metric]}f}"
+                for key in (metric, f"{metric}_low", f"{metric}_high", f"{metric}_published")
+            )
+            cells.append(f"{mean} [{low}, {high}] ({published})".replace("nan", "-"))
+        rows.append([row["name"], *cells])
+    wide = measured.pivot_table(index="picture", columns="name", values="psnr")
+    whole = wide["SISN"]
+    variants = [row["name"] for row in recipe.rows if row["name"].startswith("SISN ")]
     return "\n\n".join(
         [
-            f"{measured['picture'].nunique()} pictures, x4, means with 95 % intervals over pictures:",
-            quality_table(measured, labels, names),
-            "What the whole network has more than each variant, PSNR in dB, picture by picture:",
-            markdown(["without", "SISN is better by"], differences),
-            f"Published ({paper['source']}):",
+            f"{len(wide)} pictures, x4, means with 95 % intervals over pictures; in brackets {recipe.source}:",
             markdown(["method", "PSNR, dB", "SSIM", "LPIPS", "MPS"], rows),
+            "PSNR that the whole network has more, in dB, picture by picture:",
+            markdown(["against", "difference"], [[name, interval(whole - wide[name], 3)] for name in variants]),
         ]
     )
 
@@ -197,7 +195,8 @@ def main(results: Path) -> None:
         f"{cost['threads']} CPU threads; median of seven calls after one to warm up.",
     )
     if (results / "table1.csv").exists():
-        write_between(ROOT / "docs" / "results" / "table1.md", "table1", ablation(results / "table1.csv"))
+        table1 = ablation(pd.read_csv(results / "table1.csv"))
+        write_between(ROOT / "docs" / "results" / "table1.md", "table1", table1)
 
 
 if __name__ == "__main__":
