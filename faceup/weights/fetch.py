@@ -121,6 +121,8 @@ def download(
                     on_bytes(done, size)
     except (OSError, HTTPException) as error:
         raise UnreachableError(f"{bare}: broken off after {done} of {size} bytes ({error}).") from error
+    if done < size:
+        raise UnreachableError(f"{bare}: broken off after {done} of {size} bytes.")
     check(bare, done, hasher.hexdigest(), size=size, sha256=sha256)
 
 
