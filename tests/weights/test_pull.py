@@ -270,7 +270,7 @@ def test_offline_is_one_clear_message(
     server.close()
     assert main(["models", "pull", "thing"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("faceup: thing cannot be pulled: no source answers; is there a network?")
+    assert line.startswith("faceup: thing cannot be pulled; is there a network?")
     assert f"fetch {SDIST} elsewhere and give it with --from FILE" in line
     assert files_in(empty_cache) == []
 
