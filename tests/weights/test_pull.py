@@ -101,10 +101,14 @@ class Server:
         self.thread.join()
 
 
+PIPS_OWN_SETTINGS = pypi.pip_settings
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server that pip is set to take for its only index."""
+    """A server that is the only index; pip itself, which takes a second to ask, would say the same."""
     made = Server()
+    monkeypatch.setattr(pypi, "pip_settings", lambda: {"index-url": os.environ["PIP_INDEX_URL"]})
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", made.url("/simple"))
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_PROXY"):
@@ -173,8 +177,9 @@ def test_a_member_of_a_release_file(
 
 
 def test_nothing_of_the_package_is_run(
-    server: Server, catalogued: Catalogued, empty_cache: Path, tmp_path: Path
+    server: Server, catalogued: Catalogued, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pypi, "pip_settings", PIPS_OWN_SETTINGS)
     marker = tmp_path / "executed"
     archive = sdist(setup=SETUP.format(marker=str(marker)))
     catalogued(PYPI, archive=(SDIST, archive))
@@ -311,6 +316,7 @@ def test_links_and_settings_of_pip_are_followed(
     (wheels / SDIST).write_bytes(sdist())
     config = tmp_path / "pip.conf"
     config.write_text(f"[global]\nindex-url = {server.url('/other')}\ntimeout = 7\n[download]\nno-index = true\n")
+    monkeypatch.setattr(pypi, "pip_settings", PIPS_OWN_SETTINGS)
     monkeypatch.setenv("PIP_CONFIG_FILE", str(config))
     monkeypatch.setenv("PIP_FIND_LINKS", wheels.as_uri())
     monkeypatch.delenv("PIP_NO_INDEX")
