@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.transform import estimate_transform
 
-from faceup.align import SIZE, TEMPLATE, align, similarity_transform
+from faceup.align import align
+from faceup.geometry import SIZE, TEMPLATE, similarity_transform
 from faceup.types import Floats, Image
 
 Array = npt.NDArray[Any]
@@ -23,7 +24,7 @@ def scikit_image(source: Array, target: Array) -> Array:
     return found
 
 
-FIVE_POINTS = hnp.arrays(np.float64, (5, 2), elements=st.floats(-500, 500))
+FIVE_POINTS = hnp.arrays(np.float64, (5, 2), elements=st.floats(-500, 500).map(lambda value: round(value, 6)))
 
 
 def spread(points: Array) -> float:

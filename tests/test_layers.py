@@ -22,7 +22,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"files"}),
     frozenset({"types"}),
     frozenset({"protocols"}),
-    frozenset({"registry", "recipe", "weights", "images", "runtime", "networks", "frames"}),
+    frozenset({"registry", "recipe", "weights", "images", "runtime", "networks", "frames", "geometry"}),
     frozenset({"manifest", "pictures"}),
     frozenset({"sr", "detect", "align", "embed", "match", "metrics"}),
     frozenset({"report"}),

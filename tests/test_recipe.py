@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from faceup.errors import ConfigError
-from faceup.recipe import RunRecipe, make_recipe, read_recipe
-from faceup.train.recipe import TrainRecipe
+from faceup.evaluate_sr import QualityRecipe
+from faceup.recipe import RunRecipe, make_recipe, read_recipe, read_yaml
+from faceup.train.recipe import TrainRecipe, read_trainings
 from tests.conftest import ROOT
 
 
@@ -49,7 +50,13 @@ def test_a_training_recipe_names_what_is_missing() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_shipped_recipe_is_valid(path: Path) -> None:
-    read_recipe(path, TrainRecipe if path.name.startswith("train_") else RunRecipe)
+    content = read_yaml(path)
+    if "network" in content:
+        assert read_trainings(path)
+    elif "rows" in content:
+        read_recipe(path, QualityRecipe)
+    else:
+        read_recipe(path, RunRecipe)
 
 
 def test_learning_rates_against_the_paper_and_the_ends_of_the_cosine() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from faceup.files import shown, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 METRICS = "psnr,ssim,lpips,mps"
 # Name and digits of every metric as a person reads it; dB where it has a unit.
@@ -42,10 +46,10 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
 @click.option(
     "--sr",
     multiple=True,
-    required=True,
     metavar="NAME[:FILE]|all",
     help="SR backend; repeatable. all: each with weights.",
 )
+@click.option("--recipe", type=click.Path(path_type=Path), help="YAML table with published numbers, instead of --sr.")
 @click.option("--sr-option", "sr_options", multiple=True, callback=_settings, metavar="NAME.KEY=VALUE",
               help="Setting of a backend, e.g. onnx.range=255; repeatable.")  # fmt: skip
 @click.option("--scale", type=click.IntRange(2), default=4, show_default=True, help="Reduction and enlargement.")
@@ -59,25 +63,64 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
               help="torchvision's alexnet-owt-7be5be79.pth instead of the pulled lpips-alex.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="CSV file for the numbers of every picture.")
-def command(hr: str, sr: tuple[str, ...], metrics: str, out: Path | None, **settings: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, hr: str, recipe: Path | None, out: Path | None, **settings: Any) -> None:
     """Reduce pictures, enlarge them with each SR backend, and print quality metrics with 95 % intervals.
 
-    LPIPS and MPS need weights that are fetched once: faceup models pull lpips-alex.
+    LPIPS and MPS need weights that are fetched once: faceup models pull lpips-alex. With --recipe the table of a
+    publication is printed, ours beside the published numbers; the recipe then says what is measured and how.
     """
-    from faceup.cli._progress import bars
-    from faceup.evaluate_sr import evaluate_sr, summary
     from faceup.frames import write_csv
 
-    wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()]
-    with bars() as progress:
-        measured = evaluate_sr(hr, sr, metrics=wanted, progress=progress, **settings)
+    if recipe is not None:
+        given = [name for name in settings if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+        if set(given) - {"device"}:
+            raise click.UsageError("--recipe says what is measured: only --hr, --device and --out go with it.")
+        measured, lines = _by_recipe(recipe, hr, settings["device"])
+    elif settings["sr"]:
+        measured, lines = _by_options(hr, **settings)
+    else:
+        raise click.UsageError("Give --sr or --recipe.")
     if out is not None:
         with whole_or_not_at_all(out) as path:
             write_csv(measured, path)
-    for row in summary(measured).to_dict("records"):
-        click.echo(f"{row['sr']:12} {'  '.join(_cells(row))}  n = {row['pictures']}")
+    for line in lines:
+        click.echo(line)
     if out is not None:
         click.echo(f"wrote {shown(out)}")
+
+
+def _by_options(hr: str, metrics: str, **settings: Any) -> tuple[pd.DataFrame, list[str]]:
+    from faceup.cli._progress import bars
+    from faceup.evaluate_sr import evaluate_sr, summary
+
+    wanted = [metric.strip() for metric in metrics.split(",") if metric.strip()]
+    with bars() as progress:
+        measured = evaluate_sr(hr, metrics=wanted, progress=progress, **settings)
+    rows = summary(measured).to_dict("records")
+    return measured, [f"{row['sr']:12} {'  '.join(_cells(row))}  n = {row['pictures']}" for row in rows]
+
+
+def _by_recipe(file: Path, hr: str, device: str) -> tuple[pd.DataFrame, list[str]]:
+    from faceup.cli._progress import bars
+    from faceup.evaluate_sr import QualityRecipe, compared, measured_by
+    from faceup.recipe import read_recipe
+
+    recipe = read_recipe(file, QualityRecipe)
+    with bars() as progress:
+        measured = measured_by(recipe, hr, file.parent, device=device, progress=progress)
+    lines = [f"{recipe.name}: ours [95 %], and in brackets what {recipe.source} prints"]
+    for row in compared(measured, recipe).to_dict("records"):
+        cells = [
+            f"{cell} ({_published(row, metric)})" for metric, cell in zip(recipe.metrics, _cells(row), strict=True)
+        ]
+        lines.append(f"x{row['scale']} {row['name']:22} {'  '.join(cells)}  n = {row['pictures']}")
+    return measured, lines
+
+
+def _published(row: Mapping[Any, Any], metric: str) -> str:
+    value = row[f"{metric}_published"]
+    return "-" if value != value else f"{value:.{_PRINTED[metric][1]}f}"
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:
@@ -85,5 +128,5 @@ def _cells(row: Mapping[Any, Any]) -> list[str]:
     for metric, (title, digits, unit) in _PRINTED.items():
         if metric in row:
             mean, low, high = (f"{row[key]:.{digits}f}" for key in (metric, f"{metric}_low", f"{metric}_high"))
-            cells.append(f"{title} {mean}{unit} [{low}, {high}]")
+            cells.append(f"{title} {mean}{unit} [{low}, {high}]" if row[metric] == row[metric] else f"{title} -")
     return cells

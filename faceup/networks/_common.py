@@ -36,6 +36,23 @@ def bicubic(x: Tensor, scale: int) -> Tensor:
     return F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
 
 
+def conv3x3(cin: int, cout: int) -> nn.Conv2d:
+    """Build a 3 x 3 convolution that keeps the size."""
+    return nn.Conv2d(cin, cout, 3, padding=1)
+
+
+def upsampler(channels: int, scale: int) -> nn.Sequential:
+    """Build the EDSR family's enlargement of features: a convolution and a pixel shuffle for every factor of `scale`.
+
+    Args:
+        channels: of input and output.
+        scale: 3 or a power of 2.
+    """
+    factors = [3] if scale == 3 else [2] * (scale.bit_length() - 1)
+    layers = [layer for f in factors for layer in (conv3x3(channels, f**2 * channels), nn.PixelShuffle(f))]
+    return nn.Sequential(*layers)
+
+
 def strip_prefix(state: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
     """Return `state` without the prefix that DataParallel puts before every key."""
     return {key.removeprefix(prefix): value for key, value in state.items()}

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks._common import MeanShift, bicubic, filled, strip_prefix
+from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, strip_prefix, upsampler
 
 # What one convolution and pixel shuffle of the tail enlarge by, by the channels it makes of one.
 _SHUFFLES = {4: 2, 9: 3}
@@ -84,8 +84,18 @@ class Residual(nn.Module):
         return out + x
 
 
-def _conv(cin: int, cout: int) -> nn.Conv2d:
-    return nn.Conv2d(cin, cout, 3, padding=1)
+def attention_group(channels: int, reduction: int, blocks: int) -> Residual:
+    """Build a residual group: `blocks` channel attention blocks (RCAB) and a convolution."""
+    units = (
+        Residual(
+            conv3x3(channels, channels),
+            nn.ReLU(),
+            conv3x3(channels, channels),
+            ChannelAttention(channels, reduction),
+        )
+        for _ in range(blocks)
+    )
+    return Residual(*units, conv3x3(channels, channels))
 
 
 class Rcan(nn.Module):
@@ -101,19 +111,10 @@ class Rcan(nn.Module):
         c = config.channels
         # The public code means to freeze the shifts and does not; a checkpoint brings what its training ended with.
         self.sub_mean, self.add_mean = MeanShift(-1), MeanShift(+1)
-        self.head = nn.Sequential(_conv(3, c))
-        self.body = nn.Sequential(*(self._group() for _ in range(config.groups)), _conv(c, c))
-        factors = [3] if config.scale == 3 else [2] * (config.scale.bit_length() - 1)
-        steps = [layer for factor in factors for layer in (_conv(c, factor**2 * c), nn.PixelShuffle(factor))]
-        self.tail = nn.Sequential(nn.Sequential(*steps), _conv(c, 3))
-
-    def _group(self) -> Residual:
-        c, reduction = self.config.channels, self.config.reduction
-        blocks = (
-            Residual(_conv(c, c), nn.ReLU(), _conv(c, c), ChannelAttention(c, reduction))
-            for _ in range(self.config.blocks)
-        )
-        return Residual(*blocks, _conv(c, c))
+        self.head = nn.Sequential(conv3x3(3, c))
+        groups = (attention_group(c, config.reduction, config.blocks) for _ in range(config.groups))
+        self.body = nn.Sequential(*groups, conv3x3(c, c))
+        self.tail = nn.Sequential(upsampler(c, config.scale), conv3x3(c, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         coarse = self.head(self.sub_mean(x))

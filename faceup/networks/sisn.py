@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks._common import MeanShift, bicubic, filled, strip_prefix
+from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, strip_prefix, upsampler
 
 _CHOICES = {
     "head": ("repo", "direct"),
@@ -150,7 +150,7 @@ class AttentionGroup(nn.Module):
         super().__init__()
         c = config.channels
         chain: list[nn.Module] = [SplitAttentionBlock(config, detail=config.detail) for _ in range(config.blocks)]
-        self.body = nn.Sequential(*chain, nn.Conv2d(c, c, 3, padding=1))
+        self.body = nn.Sequential(*chain, conv3x3(c, c))
         self.IA: nn.Module | None
         if config.structure == "isab":
             self.IA = SplitAttentionBlock(config)
@@ -181,13 +181,8 @@ class Sisn(nn.Module):
         # Index 0 of the public code's head and of each tail step's shuffle have no parameters.
         self.head = nn.Sequential(nn.Identity(), nn.Conv2d(3 * s * s if config.head == "repo" else 3, c, 3, padding=1))
         groups: list[nn.Module] = [AttentionGroup(config) for _ in range(config.groups)]
-        self.body = nn.Sequential(*groups, nn.Conv2d(c, c, 3, padding=1))
-        doublings = [
-            layer
-            for _ in range(s.bit_length() - 1)
-            for layer in (nn.Conv2d(c, 4 * c, 3, padding=1), nn.PixelShuffle(2))
-        ]
-        self.tail = nn.Sequential(nn.Sequential(*doublings), nn.Conv2d(c, 3, 3, padding=1))
+        self.body = nn.Sequential(*groups, conv3x3(c, c))
+        self.tail = nn.Sequential(upsampler(c, s), conv3x3(c, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         s = self.config.scale

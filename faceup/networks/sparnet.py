@@ -26,8 +26,6 @@ from faceup.networks._common import filled, strip_prefix
 class SparnetConfig:
     """The shape of a SPARNet; the defaults are the published SPARNet-V16-S4, SPARNet-Light is blocks 1, spar3d.
 
-    There is no `skip` option: the network's input is the bicubic enlargement, and its output replaces it.
-
     Attributes:
         min_channels: channels at full size.
         max_channels: channels double with every halving up to this many.
@@ -38,6 +36,8 @@ class SparnetConfig:
         attention_channels: channels of the attention's hourglass.
         attention: `spar` (one map for all channels) or `spar3d` (one map a channel).
         scale: at least 1; not told by a checkpoint's tensors, as the network works at the size of its output.
+        skip: `bicubic` adds the output to the bicubic enlargement that is the input; in the paper it replaces it. All
+            detail passes features of half the size and less, so without it a short training is far below bicubic.
     """
 
     min_channels: int = 32
@@ -48,6 +48,7 @@ class SparnetConfig:
     attention_channels: int = 64
     attention: str = "spar"
     scale: int = 4
+    skip: str = "none"
 
     def __post_init__(self) -> None:
         if self.scale < 1:
@@ -60,6 +61,8 @@ class SparnetConfig:
             )
         if self.attention not in ("spar", "spar3d"):
             raise ConfigError(f"SPARNet attention must be one of spar, spar3d, got {self.attention!r}.")
+        if self.skip not in ("none", "bicubic"):
+            raise ConfigError(f"SPARNet skip must be one of none, bicubic, got {self.skip!r}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
@@ -233,8 +236,8 @@ class Sparnet(nn.Module):
         h, w = enlarged.shape[2:]
         more = (0, self.config.padded(w) - w, 0, self.config.padded(h) - h)
         # Replication, as a reflection cannot be longer than the picture is.
-        out = self.core(F.pad(enlarged, more, mode="replicate") / 127.5 - 1)
-        picture: Tensor = (out[:, :, :h, :w] + 1) * 127.5
+        out = self.core(F.pad(enlarged, more, mode="replicate") / 127.5 - 1)[:, :, :h, :w]
+        picture: Tensor = out * 127.5 + (enlarged if self.config.skip == "bicubic" else 127.5)
         return picture
 
 

@@ -15,6 +15,7 @@ from faceup.types import BackendInfo
 from faceup.weights import store
 
 Config = TypeVar("Config")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def build_network(
@@ -25,16 +26,35 @@ def build_network(
     load: Callable[[Mapping[str, Tensor], Config | None], nn.Module],
     batch_pixels: int = BATCH_PIXELS,
 ) -> TorchSr:
-    """Build a backend from the file of the user's or from the shipped weights `NAME-xSCALE`.
+    """Build a backend that is nothing but a network; see `load_network`.
+
+    Args:
+        options: of the backend.
+        info: what the backend says of itself.
+        title: the network's name in messages.
+        config: the network's configuration.
+        load: makes the network from the tensors and the configuration, or from the tensors alone. The network maps
+            float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW).
+        batch_pixels: input pixels of one batch; fewer for a network that needs much memory.
+    """
+    return TorchSr(load_network(options, info, title, config, load), options.scale, options.device, batch_pixels)
+
+
+def load_network(
+    options: Options,
+    info: BackendInfo,
+    title: str,
+    config: Callable[..., Config],
+    load: Callable[[Mapping[str, Tensor], Config | None], Network],
+) -> Network:
+    """Make a network from the file of the user's or from the shipped weights `NAME-xSCALE`.
 
     Args:
         options: of the backend; it has no settings of its own.
         info: what the backend says of itself.
         title: the network's name in messages.
         config: the network's configuration, made from the options that `faceup train` writes into a safetensors file.
-        load: makes the network from the tensors and the configuration, or from the tensors alone. The network has
-            `config.scale`, maps float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW), and its errors say what does not fit.
-        batch_pixels: input pixels of one batch; fewer for a network that needs much memory.
+        load: makes the network; it has `config.scale`, and its errors say what does not fit.
 
     Raises:
         ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
@@ -50,14 +70,15 @@ def build_network(
     except (TypeError, ValueError, ConfigError) as error:
         raise WeightsError(f"{loaded.name}: its options are not {title}'s ({error}).") from error
     try:
-        net: Any = load(loaded.tensors, known)
+        net = load(loaded.tensors, known)
     except (WeightsError, ConfigError) as error:
         raise WeightsError(f"{loaded.name}: {error}") from error
-    if net.config.scale != options.scale:
+    made: Any = net.config
+    if made.scale != options.scale:
         raise ConfigError(
-            f"{loaded.name} enlarges {net.config.scale} times, the recipe asks for {options.scale}: use --scale."
+            f"{loaded.name} enlarges {made.scale} times, the recipe asks for {options.scale}: use --scale."
         )
-    return TorchSr(net, options.scale, options.device, batch_pixels)
+    return net
 
 
 def _not_shipped(info: BackendInfo, title: str, scale: int) -> str:

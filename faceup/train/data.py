@@ -9,10 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from faceup import registry
 from faceup.errors import DataError
 from faceup.files import shown
+from faceup.geometry import similarity_transform
 from faceup.images import read_image, reduced_pair
-from faceup.types import Pixels
+from faceup.protocols import Detector
+from faceup.sr._face_parts import component_weights
+from faceup.types import Floats, Image, Pixels
 
 
 class PairSet:
@@ -21,10 +25,11 @@ class PairSet:
     Attributes:
         hr: (N, H, W, 3) uint8 RGB.
         lr: (N, H / scale, W / scale, 3) uint8 RGB.
+        faces: per picture, one matrix a face from HR pixels to the template of aligned faces; None if not asked for.
     """
 
-    def __init__(self, folder: Path, first: int, last: int, scale: int) -> None:
-        """Read the files whose names are numbers from `first` to `last`.
+    def __init__(self, folder: Path, first: int, last: int, scale: int, *, with_faces: bool = False) -> None:
+        """Read the files whose names are numbers from `first` to `last`, and find the faces in them if asked for.
 
         Raises:
             DataError: the folder is missing, a number is missing, or sizes differ.
@@ -41,31 +46,59 @@ class PairSet:
         self.hr = np.stack([p[0].pixels for p in pairs])
         self.lr = np.stack([p[1].pixels for p in pairs])
         self.scale = scale
+        self.faces = _faces(self.hr) if with_faces else None
 
     def __len__(self) -> int:
         return len(self.hr)
 
-    def batch(self, step: int, *, seed: int, size: int, patch: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, *, seed: int, size: int, patch: int) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the crops of one step, turned and mirrored at random; the same step always gives the same crops.
 
         Returns:
-            LR (size, 3, patch, patch) and HR (size, 3, patch * scale, patch * scale), float32 RGB 0..255.
+            What the network takes, and HR (size, 3, patch * scale, patch * scale). The first is LR (size, 3, patch,
+            patch), followed, with faces, by how much each facial component has of each HR pixel (size, 4, patch *
+            scale, patch * scale). Pictures are float32 RGB 0..255.
         """
         rng = np.random.default_rng((seed, step))
         patch = min(patch, *self.lr.shape[1:3])
         lr: list[Pixels] = []
         hr: list[Pixels] = []
+        components: list[Floats] = []
         for _ in range(size):
-            n = rng.integers(len(self))
-            y, x = rng.integers(self.lr.shape[1] - patch + 1), rng.integers(self.lr.shape[2] - patch + 1)
+            n = int(rng.integers(len(self)))
+            y, x = int(rng.integers(self.lr.shape[1] - patch + 1)), int(rng.integers(self.lr.shape[2] - patch + 1))
             turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-            for source, out, s in ((self.lr, lr, 1), (self.hr, hr, self.scale)):
-                crop = np.rot90(source[n, y * s : (y + patch) * s, x * s : (x + patch) * s], turns)
-                out.append(crop[:, ::-1] if mirror else crop)
-        return to_tensor(lr), to_tensor(hr)
+
+            def turned(crop: np.ndarray, turns: int = turns, mirror: bool = mirror) -> np.ndarray:
+                crop = np.rot90(crop, turns)
+                return crop[:, ::-1] if mirror else crop
+
+            side = patch * self.scale
+            top, left = y * self.scale, x * self.scale
+            lr.append(turned(self.lr[n, y : y + patch, x : x + patch]))
+            hr.append(turned(self.hr[n, top : top + side, left : left + side]))
+            if self.faces is not None:
+                weights = component_weights(self.faces[n], width=side, height=side, left=left, top=top)
+                components.append(turned(weights.transpose(1, 2, 0)))
+        return self._inputs(lr, components), to_tensor(hr)
+
+    def whole(self, n: int) -> tuple[Tensor, ...]:
+        """Return what the network takes for picture `n` as a whole, a batch of one."""
+        height, width = self.hr.shape[1:3]
+        faces = None if self.faces is None else component_weights(self.faces[n], width=width, height=height)
+        return self._inputs([self.lr[n]], [] if faces is None else [faces.transpose(1, 2, 0)])
+
+    def _inputs(self, lr: Sequence[Pixels], components: Sequence[Floats]) -> tuple[Tensor, ...]:
+        return (to_tensor(lr), to_tensor(components)) if components else (to_tensor(lr),)
 
 
-def to_tensor(pictures: Sequence[Pixels]) -> Tensor:
-    """Return (N, 3, H, W) float32 0..255 from pictures (H, W, 3) uint8 of one size."""
+def _faces(pictures: Pixels) -> list[list[Floats]]:
+    detector: Detector = registry.build("detect", "mtcnn", registry.Options())
+    found = detector.detect([Image(picture) for picture in pictures])
+    return [[similarity_transform(points).astype(np.float32) for points in one.landmarks] for one in found]
+
+
+def to_tensor(pictures: Sequence[np.ndarray]) -> Tensor:
+    """Return (N, C, H, W) float32 from arrays (H, W, C) of one size, values unchanged."""
     stacked = np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
     return torch.from_numpy(stacked).float()

@@ -25,9 +25,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from faceup import __version__, networks
-from faceup.errors import DataError
+from faceup.errors import ConfigError, DataError
 from faceup.files import whole_or_not_at_all
-from faceup.train.data import PairSet, to_tensor
+from faceup.recipe import make_recipe
+from faceup.train.data import PairSet
+from faceup.train.exemplars import add_bank
 from faceup.train.recipe import TrainRecipe
 
 LOG_EVERY = 10
@@ -36,12 +38,25 @@ LOG_EVERY = 10
 def validation_psnr(net: nn.Module, pairs: PairSet) -> float:
     """Return the mean PSNR in dB over whole pictures: RGB, uint8 after rounding, no border cut."""
     values = []
-    for lr, hr in zip(pairs.lr, pairs.hr, strict=True):
+    for n, hr in enumerate(pairs.hr):
         with torch.inference_mode():
-            out = net(to_tensor([lr]))[0].clamp(0, 255).round()
+            out = net(*pairs.whole(n))[0].clamp(0, 255).round()
         mse = float(np.mean((out.numpy().transpose(1, 2, 0) - hr.astype(np.float64)) ** 2))
         values.append(10 * np.log10(255.0**2 / max(mse, 1e-12)))
     return float(np.mean(values))
+
+
+def finished(recipe: TrainRecipe, out: Path) -> bool:
+    """Tell whether `out` holds this training, done to its last step."""
+    try:
+        record = json.loads((out / "training.json").read_text(encoding="utf-8"))
+        return bool(
+            record["steps_done"] == recipe.steps
+            and make_recipe(TrainRecipe, record["recipe"]) == recipe
+            and (out / "weights.safetensors").is_file()
+        )
+    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+        return False
 
 
 class Trainer:
@@ -51,8 +66,8 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.out, self.say = recipe, out, say
         folder = data_root / recipe.data
-        self.train_set = PairSet(folder, *recipe.train, recipe.scale)
-        self.validation_set = PairSet(folder, *recipe.validation, recipe.scale)
+        self.train_set = PairSet(folder, *recipe.train, recipe.scale, with_faces=recipe.components)
+        self.validation_set = PairSet(folder, *recipe.validation, recipe.scale, with_faces=recipe.components)
         self.net = networks.build(recipe.network, recipe.network_options, recipe.scale)
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean, use_buffers=True)
@@ -87,12 +102,12 @@ class Trainer:
                 if psnr is not None:
                     self._save(psnr)
 
-    def _one_step(self, forward: Callable[[Tensor], Tensor]) -> float:
+    def _one_step(self, forward: Callable[..., Tensor]) -> float:
         r = self.recipe
-        lr, hr = self.train_set.batch(self.step, seed=r.seed, size=r.batch, patch=r.patch)
+        inputs, hr = self.train_set.batch(self.step, seed=r.seed, size=r.batch, patch=r.patch)
         for group in self.optimiser.param_groups:
             group["lr"] = r.learning_rate(self.step)
-        loss = F.l1_loss(forward(lr), hr)
+        loss = F.l1_loss(forward(*inputs), hr)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -126,6 +141,8 @@ class Trainer:
                 options = json.dumps({**self.recipe.network_options, "scale": self.recipe.scale}, sort_keys=True)
                 state = {key: value.contiguous() for key, value in self.averaged.module.state_dict().items()}
                 save_file(state, path, metadata={"network": self.recipe.network, "options": options})
+        if self.recipe.exemplars and self.step == self.recipe.steps:
+            add_bank(self.out / "weights.safetensors", self.train_set, self.recipe.exemplars)
         with whole_or_not_at_all(self.out / "curves.csv") as path:
             path.write_text("\n".join(self.curves) + "\n", encoding="utf-8")
         with whole_or_not_at_all(self.out / "training.json") as path:
@@ -143,7 +160,7 @@ class Trainer:
 
     def _restore(self) -> None:
         state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True))
-        if state["recipe"] != json.dumps(self.recipe.as_dict(), sort_keys=True):
+        if make_recipe(TrainRecipe, json.loads(state["recipe"])) != self.recipe:
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["averaged"])

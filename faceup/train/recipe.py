@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from faceup.errors import ConfigError
+from faceup.files import shown
+from faceup.recipe import make_recipe, read_recipe, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class TrainRecipe:
         halve_every: for `paper`, in steps.
         ema: decay of the running mean of the weights that is validated and shipped; 0 switches it off.
         validate_every: steps between validations and checkpoints.
+        components: whether the network also gets the facial components of every crop (LCGE); faces are then looked for
+            in all pictures first.
+        exemplars: number of training faces that are added to the weights as a bank of real detail (LCGE).
         freeze_norms: keep the statistics of all batch norms at mean 0 and variance 1: they only scale and shift then.
             A short training gets further that way: no noise from small batches, and training and use see one network.
         seed: of everything random.
@@ -54,6 +60,8 @@ class TrainRecipe:
     halve_every: int = 50_000
     ema: float = 0.999
     validate_every: int = 250
+    components: bool = False
+    exemplars: int = 0
     freeze_norms: bool = False
     seed: int = 0
     compile: bool = False
@@ -69,6 +77,8 @@ class TrainRecipe:
             raise ConfigError(
                 f"Recipe {self.name}: needs batch >= 2 (batch norms), patch, steps, validate_every >= 1, 0 <= ema < 1."
             )
+        if self.exemplars < 0 or (self.exemplars and not self.components):
+            raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces and needs components: true.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
@@ -82,3 +92,33 @@ class TrainRecipe:
             return float(self.lr * 0.5 ** (step // self.halve_every))
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * self.lr * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def read_trainings(path: Path) -> list[TrainRecipe]:
+    """Read the trainings of a recipe: one, or with `variants` one for each.
+
+    `variants` maps the end of a name to options of the network that differ, so that an ablation is one file:
+
+        name: table1
+        variants:
+          no-structure: {structure: none}
+
+    is the training `table1-no-structure` and no other.
+
+    Raises:
+        ConfigError: no YAML mapping, an unknown or missing key, or a value that the recipe refuses.
+    """
+    values = read_yaml(path)
+    if not isinstance(values, dict) or "variants" not in values:
+        return [read_recipe(path, TrainRecipe)]
+    variants = values.pop("variants")
+    if not isinstance(variants, dict) or not variants or not all(isinstance(v, dict) for v in variants.values()):
+        raise ConfigError(f"{shown(path)}: variants maps names to options of the network, got {variants!r}.")
+    try:
+        shared = make_recipe(TrainRecipe, values)
+    except ConfigError as error:
+        raise ConfigError(f"{shown(path)}: {error}") from error
+    return [
+        replace(shared, name=f"{shared.name}-{end}", network_options={**shared.network_options, **options})
+        for end, options in variants.items()
+    ]

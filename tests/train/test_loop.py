@@ -54,9 +54,9 @@ def test_pairs_are_reduced_as_the_paper_does(data_root: Path) -> None:
 
 def test_a_batch_depends_on_its_step_alone_and_its_crops_belong_together(data_root: Path) -> None:
     pairs = PairSet(data_root / "faces", 0, 3, 4)
-    lr, hr = pairs.batch(7, seed=1, size=5, patch=6)
-    again, _ = pairs.batch(7, seed=1, size=5, patch=6)
-    other, _ = pairs.batch(8, seed=1, size=5, patch=6)
+    (lr,), hr = pairs.batch(7, seed=1, size=5, patch=6)
+    (again,), _ = pairs.batch(7, seed=1, size=5, patch=6)
+    (other,), _ = pairs.batch(8, seed=1, size=5, patch=6)
     assert torch.equal(lr, again)
     assert not torch.equal(lr, other)
     assert lr.shape == (5, 3, 6, 6)
