@@ -38,8 +38,9 @@ _PROBE = 16
 # Shares of white that are tried, and how far from them, on average, a network of the right range may come out.
 _GREYS = (0.25, 0.5, 0.75)
 _NEAR = 0.06
-# With the other range it must come out this many times farther away, and at least so far.
-_CLEARLY, _FAR = 3.0, 0.02
+# With the other range it must come out this many times farther away, and by more than float32 rounds. More cannot be
+# asked for: a network of convolutions and ReLUs that works on 0..1 does nearly as well on 0..255 (not the reverse).
+_CLEARLY, _FAR = 3.0, 0.0005
 
 
 class OnnxSr:
@@ -112,8 +113,8 @@ class OnnxSr:
         if off[best] <= _NEAR and off[other] >= max(_FAR, _CLEARLY * off[best]):
             return best
         raise ConfigError(
-            f"{shown(self.file)}: its range cannot be found out: grey comes out {off[1]:.2f} of white away from grey when "
-            f"white is 1, {off[255]:.2f} when it is 255. Set it: sr_options: {{onnx: {{range: 1}}}}, or 255."
+            f"{shown(self.file)}: its range cannot be found out: grey comes out {off[1]:.4f} of white away from grey "
+            f"when white is 1, {off[255]:.4f} when it is 255. Set it: sr_options: {{onnx: {{range: 1}}}}, or 255."
         )
 
     def _off_grey(self, white: int) -> float:
