@@ -84,6 +84,6 @@ def load_network(
 def _not_shipped(info: BackendInfo, title: str, scale: int) -> str:
     have = ", ".join(name.removeprefix(f"{info.name}-") for name in info.weights) or "none"
     return (
-        f"No {title} weights for x{scale} are shipped (shipped: {have}): give a file, --sr {info.name}:FILE, which may be "
-        "an official checkpoint or one of `faceup train`."
+        f"No {title} weights for x{scale} are shipped (shipped: {have}): give a file, --sr {info.name}:FILE, an "
+        "official checkpoint or one of `faceup train`."
     )
