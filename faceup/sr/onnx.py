@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from faceup.errors import ConfigError, WeightsError
+from faceup.errors import ConfigError, StageError, WeightsError
 from faceup.files import shown
 from faceup.registry import Options
-from faceup.runtime.batching import by_size
+from faceup.runtime.batching import by_size, out_of_memory
 from faceup.runtime.torch_sr import BATCH_PIXELS
 from faceup.types import BackendInfo, Image
 
@@ -76,14 +76,24 @@ class OnnxSr:
         self.range = value_range or self._find_range()
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
-        """Return the enlarged pictures in the order of the input; sizes may differ."""
+        """Return the enlarged pictures in the order of the input; sizes may differ.
+
+        Raises:
+            StageError: the network does not take a picture of this size.
+        """
         return by_size(images, self._batch, pixels=self.batch_pixels)
 
     def _batch(self, images: Sequence[Image]) -> list[Image]:
         stacked = np.stack([image.pixels for image in images])
         if self.bgr:
             stacked = stacked[..., ::-1]
-        out = self._call(stacked.transpose(0, 3, 1, 2).astype(np.float32) * (self.range / 255))
+        try:
+            out = self._call(stacked.transpose(0, 3, 1, 2).astype(np.float32) * (self.range / 255))
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+            size = f"{images[0].width} x {images[0].height} px"
+            raise StageError(f"{shown(self.file)}: the network fails on pictures of {size} ({error}).") from error
         pixels = np.clip(np.rint(out * (255 / self.range)), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
         return [Image(picture[..., ::-1] if self.bgr else picture) for picture in pixels]
 

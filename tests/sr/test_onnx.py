@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from faceup.errors import ConfigError, WeightsError
+from faceup.errors import ConfigError, StageError, WeightsError
 from faceup.registry import Options, build
 from tests.contracts import check_sr
 from tests.helpers import noise
@@ -63,6 +63,19 @@ def test_contract(doubles_first_channel_only: Path) -> None:
 def test_a_network_exported_for_one_picture_at_a_time(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["x"], ["y"])]
     check_sr(build("sr", "onnx", Options(scale=1, weights=write(tmp_path / "one.onnx", nodes, {}, batch=1))))
+
+
+def test_a_size_that_the_network_does_not_take(tmp_path: Path) -> None:
+    """Mirroring 3 px needs 4 px."""
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["wide"], mode="reflect"),
+        helper.make_node("MaxPool", ["wide"], ["y"], kernel_shape=[7, 7]),
+    ]
+    path = write(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 3, 3, 0, 0, 3, 3], np.int64)})
+    backend = build("sr", "onnx", Options(scale=1, weights=path, extra={"range": 1}))
+    assert backend.upscale([noise(4, 4)])[0].pixels.shape == (4, 4, 3)
+    with pytest.raises(StageError, match=r"net\.onnx: the network fails on pictures of 2 x 9 px"):
+        backend.upscale([noise(4, 4), noise(2, 9)])
 
 
 # Finding out the range.
