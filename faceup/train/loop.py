@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from faceup import __version__, networks
 from faceup.errors import ConfigError, DataError
 from faceup.files import whole_or_not_at_all
+from faceup.networks.lcge import Lcge
 from faceup.recipe import make_recipe
 from faceup.train.data import PairSet
 from faceup.train.exemplars import add_bank
@@ -66,9 +67,10 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.out, self.say = recipe, out, say
         folder = data_root / recipe.data
-        self.train_set = PairSet(folder, *recipe.train, recipe.scale, with_faces=recipe.components)
-        self.validation_set = PairSet(folder, *recipe.validation, recipe.scale, with_faces=recipe.components)
         self.net = networks.build(recipe.network, recipe.network_options, recipe.scale)
+        components = self.net.config if isinstance(self.net, Lcge) else None
+        self.train_set = PairSet(folder, *recipe.train, recipe.scale, components=components)
+        self.validation_set = PairSet(folder, *recipe.validation, recipe.scale, components=components)
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean, use_buffers=True)
         trained = [p for p in self.net.parameters() if p.requires_grad]

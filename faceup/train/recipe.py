@@ -34,8 +34,6 @@ class TrainRecipe:
         halve_every: for `paper`, in steps.
         ema: decay of the running mean of the weights that is validated and shipped; 0 switches it off.
         validate_every: steps between validations and checkpoints.
-        components: whether the network also gets the facial components of every crop (LCGE); faces are then looked for
-            in all pictures first.
         exemplars: number of training faces that are added to the weights as a bank of real detail (LCGE).
         freeze_norms: keep the statistics of all batch norms at mean 0 and variance 1: they only scale and shift then.
             A short training gets further that way: no noise from small batches, and training and use see one network.
@@ -60,7 +58,6 @@ class TrainRecipe:
     halve_every: int = 50_000
     ema: float = 0.999
     validate_every: int = 250
-    components: bool = False
     exemplars: int = 0
     freeze_norms: bool = False
     seed: int = 0
@@ -77,8 +74,8 @@ class TrainRecipe:
             raise ConfigError(
                 f"Recipe {self.name}: needs batch >= 2 (batch norms), patch, steps, validate_every >= 1, 0 <= ema < 1."
             )
-        if self.exemplars < 0 or (self.exemplars and not self.components):
-            raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces and needs components: true.")
+        if self.exemplars < 0 or (self.exemplars and self.network != "lcge"):
+            raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces, and only lcge has a bank of them.")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
