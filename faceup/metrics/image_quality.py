@@ -7,9 +7,11 @@ These conventions come nearest to the numbers that the SISN paper prints for bic
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from faceup.errors import ConfigError, DataError
+
+# Named here too for those who import it from this module.
+from faceup.metrics.bootstrap import bootstrap_interval as bootstrap_interval
 from faceup.types import Image
 
 
@@ -46,21 +48,3 @@ def ssim(result: Image, original: Image) -> float:
     if min(original.width, original.height) < 7:
         raise DataError(f"SSIM needs pictures of at least 7 x 7 px, got {original.width} x {original.height}.")
     return float(structural_similarity(result.pixels, original.pixels, channel_axis=2))
-
-
-def bootstrap_interval(
-    values: npt.ArrayLike, *, level: float = 0.95, rounds: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean.
-
-    Args:
-        values: one finite number per independent unit (picture or subject), at least one.
-        level: share of the resampled means inside.
-        rounds: number of resamples.
-        seed: of the generator, so that the same values give the same interval.
-    """
-    array = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    means = array[rng.integers(len(array), size=(rounds, len(array)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -12,7 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from faceup.errors import DataError
 from faceup.metrics import image_quality
-from faceup.metrics.image_quality import bootstrap_interval, psnr, ssim
+from faceup.metrics.bootstrap import bootstrap_interval
+from faceup.metrics.image_quality import psnr, ssim
 from tests.helpers import grey, noise
 
 
