@@ -37,6 +37,13 @@ class RunRecipe:
         threads: CPU threads for torch; 0 leaves torch's own choice.
         seed: of torch's generator; no built-in backend draws random numbers.
         save_images: keep every super-resolved picture, not only those that the report shows.
+        split_gain: embed every picture a second time with shared landmarks, so that `faceup evaluate` can tell 'more
+            faces found' from 'better embedding'; needs the backends `none` and `bicubic`.
+        pairs: CSV with the columns `probe`, `gallery` and, if any, `fold`: only these comparisons are written.
+        data: what to take from `--data-root`: `kind` and `protocol`, then the protocol's own settings
+            (`faceup.datasets`).
+        candidates: also tabulate this many candidates drawn with the seed; 0 for none.
+        published: print the paper's numbers beside them: `table5`, or empty.
     """
 
     name: str = "run"
@@ -54,6 +61,11 @@ class RunRecipe:
     threads: int = 0
     seed: int = 0
     save_images: bool = False
+    split_gain: bool = False
+    pairs: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    candidates: int = 0
+    published: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sr", (self.sr,) if isinstance(self.sr, str) else tuple(self.sr))
@@ -63,7 +75,9 @@ class RunRecipe:
             raise ConfigError(f"name must be letters, digits, spaces, dots, dashes or underscores, got {self.name!r}.")
         if self.similarity not in SIMILARITIES:
             raise unknown_name("similarity", self.similarity, SIMILARITIES)
-        for key in ("scale", "threads", "seed"):
+        if self.published not in ("", "table5"):
+            raise unknown_name("published table", self.published, ["table5"])
+        for key in ("scale", "threads", "seed", "candidates"):
             value, least = getattr(self, key), 1 if key == "scale" else 0
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{key} must be a whole number of at least {least}, got {value!r}.")
