@@ -94,11 +94,24 @@ def read_yaml(path: Path) -> Any:
         ConfigError: it cannot be read or is no YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{shown(path)}: not a YAML file ({' '.join(str(error).split())}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown(path)}: not a YAML file ({error}).") from error
+    return parse_yaml(text, shown(path))
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return the plain values of YAML text.
+
+    Raises:
+        ConfigError: it is no YAML; the message begins with `name`.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not a YAML file ({' '.join(str(error).split())}).") from error
 
 
 def read_recipe(path: Path, kind: type[T], overrides: Mapping[str, Any] | None = None) -> T:

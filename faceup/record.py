@@ -116,10 +116,7 @@ def run_record(
     command: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of run.json: everything that made the numbers, and what to know before trusting them."""
-    sides = {
-        name: [_sample(s) for s in side.samples]
-        for name, side in (("gallery", gallery), ("probes", probes))
-    }
+    sides = {name: [_sample(s) for s in side.samples] for name, side in (("gallery", gallery), ("probes", probes))}
     return {
         "faceup": __version__,
         "command": list(command),

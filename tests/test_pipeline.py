@@ -104,7 +104,15 @@ def test_the_run_folder_is_complete_and_byte_identical_on_repeat(saved: Path, ex
     assert {path.name for path in saved.iterdir()} == expected
     again = faceup.run(gallery=examples / "gallery", probes=examples / "probes", sr=["none", "bicubic"], device="cpu")
     second = again.save(tmp_path / "second")
-    for name in ("similarity.csv", "detections.csv", "alarm.csv", "table.csv", "table.md", "table.tex", "pictures/pictures.csv"):
+    for name in (
+        "similarity.csv",
+        "detections.csv",
+        "alarm.csv",
+        "table.csv",
+        "table.md",
+        "table.tex",
+        "pictures/pictures.csv",
+    ):
         assert (saved / name).read_bytes() == (second / name).read_bytes(), name
 
 

@@ -30,7 +30,10 @@ from faceup.runtime.device import DEVICES
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write [runs/NAME-HASH].")
 @click.option("--save-images", is_flag=True, default=None, help="Keep every picture after SR, not only the report's.")
 @click.option(
-    "--split-gain", is_flag=True, default=None, help="Also compare with shared landmarks, to see where a gain comes from."
+    "--split-gain",
+    is_flag=True,
+    default=None,
+    help="Also compare with shared landmarks, to see where a gain comes from.",
 )
 @click.option("--pairs", metavar="CSV", help="Write only these comparisons: columns probe, gallery, fold.")
 @click.option("--force", is_flag=True, help="Replace an earlier run folder.")

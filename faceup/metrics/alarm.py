@@ -141,7 +141,9 @@ def flagged(measured: pd.DataFrame, calibration: Calibration, *, recognizer: str
         limits = calibration.limits.get(eye_distance_band(row["eye_lr_px"], calibration.eye_edges), {})
         below, open_questions = [], []
         for measure in MEASURES:
-            fits = scale == calibration.scale and (measure == "consistency_psnr" or recognizer == calibration.recognizer)
+            fits = scale == calibration.scale and (
+                measure == "consistency_psnr" or recognizer == calibration.recognizer
+            )
             if not fits or measure not in limits or np.isnan(row[measure]):
                 open_questions.append(measure)
             elif row[measure] < limits[measure]:

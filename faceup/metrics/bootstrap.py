@@ -67,8 +67,8 @@ def subject_interval(
     """Return a statistic with its bootstrap interval over subjects.
 
     BCa (Efron 1987: bias-corrected and accelerated, jackknife over subjects) falls back to the percentile interval
-    where its correction is not defined. Resamples in which the statistic is not defined are left out. With fewer than two
-    subjects, or where the estimate itself is NaN, there is no interval.
+    where its correction is not defined. Resamples in which the statistic is not defined are left out. With fewer than
+    two subjects, or where the estimate itself is NaN, there is no interval.
 
     Args:
         statistic: (R, S) weights to (R,) values.

@@ -229,7 +229,11 @@ def _alarm(path: Path, names: dict[str, str]) -> pd.DataFrame:
     _flags(path, frame, "flagged")
     _check(path, frame.duplicated(["sr", "probe"]), "the same picture for a second time")
     for column in ("reasons", "unchecked"):
-        _check(path, ~frame[column].map(lambda text: set(text.split()) <= set(MEASURES)).astype(bool), f"{column} must name measures")
+        _check(
+            path,
+            ~frame[column].map(lambda text: set(text.split()) <= set(MEASURES)).astype(bool),
+            f"{column} must name measures",
+        )
     return frame
 
 

@@ -124,11 +124,11 @@ def to_markdown(table: pd.DataFrame, foot: str) -> str:
     lines = [
         f"**{TITLE}**",
         "",
-        _markdown_row([METHOD, *(_markdown(shortened(c.heading)) for c in columns)]),
-        _markdown_row([":--", *("--:" for _ in columns)]),
+        markdown_row([METHOD, *(markdown_text(shortened(c.heading)) for c in columns)]),
+        markdown_row([":--", *("--:" for _ in columns)]),
     ]
-    lines += _rows(table, columns, _markdown, "**{}**".format, _markdown_row)
-    return "\n".join([*lines, "", _markdown(f"{foot} {CAUTION}"), ""])
+    lines += _rows(table, columns, markdown_text, "**{}**".format, markdown_row)
+    return "\n".join([*lines, "", markdown_text(f"{foot} {CAUTION}"), ""])
 
 
 def to_latex(table: pd.DataFrame, foot: str) -> str:
@@ -273,11 +273,13 @@ _LATEX = {
 }
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return text that means nothing to Markdown or HTML."""
     return "".join(_MARKDOWN.get(c, c) for c in text)
 
 
-def _markdown_row(cells: list[str]) -> str:
+def markdown_row(cells: list[str]) -> str:
+    """Return one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
