@@ -27,6 +27,7 @@ from faceup.report.run_folder import read_run
 
 TARGET = Path(__file__).resolve().parents[1] / "faceup/metrics/alarm_calibration.json"
 SHARE = 0.05
+FEWEST = 50
 
 
 def main(folder: Path, source: str) -> None:
@@ -46,8 +47,8 @@ def main(folder: Path, source: str) -> None:
         limits = {}
         for measure in MEASURES:
             values = inside[measure].dropna().to_numpy(np.float64)
-            # Fewer than this, and the quantile is the lowest value or less.
-            if len(values) >= len(MEASURES) / SHARE:
+            # From fewer pictures a limit would be chance.
+            if len(values) >= FEWEST:
                 limits[measure] = round(float(np.quantile(values, SHARE / len(MEASURES))), 6)
         bands.append({"eyes": name, "pictures": len(inside), "limits": limits})
     content = {
