@@ -126,11 +126,25 @@ def run_record(
         "device": device,
         "threads": torch.get_num_threads(),
         "seed": recipe.seed,
+        "candidates": drawn_candidates(recipe, gallery, probes),
         "backends": list(backends),
         **sides,
         "timings": {stage: round(value, 4) for stage, value in sorted(seconds.items())},
         "warnings": _warnings(gallery, probes, detections),
     }
+
+
+def drawn_candidates(recipe: RunRecipe, gallery: Listing, probes: Listing) -> list[str]:
+    """Return the candidates that the recipe has drawn with its seed, sorted; none where it asks for none.
+
+    A candidate is a subject with gallery pictures and probes.
+    """
+    enrolled = {s.subject_id for s in gallery.samples}
+    subjects = sorted({s.subject_id for s in probes.samples if s.subject_id and s.subject_id in enrolled})
+    if not recipe.candidates:
+        return []
+    order = np.random.default_rng(recipe.seed).permutation(len(subjects))
+    return sorted(subjects[k] for k in order[: recipe.candidates])
 
 
 def _sample(s: Sample) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from faceup.errors import DataError
 from faceup.files import shown, whole_folder
 from faceup.frames import write_csv
-from faceup.metrics.table5 import table5
+from faceup.metrics.table5 import of_candidates, table5
 from faceup.pictures import PictureStore
 from faceup.report.html import write_report
 from faceup.report.tables import write_tables
@@ -81,6 +81,9 @@ class RunResult:
         text = json.dumps(self.record, indent=2, sort_keys=True, ensure_ascii=True)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
         write_tables(self.table, self.similarity, self.record, folder)
+        if self.record.get("candidates"):
+            drawn = of_candidates(self.similarity, self.record["candidates"])
+            write_tables(table5(drawn, self.record["recipe"]["sr"]), drawn, self.record, folder, "table_candidates")
         write_report(folder)
 
 

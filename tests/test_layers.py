@@ -29,7 +29,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"acquire", "compare"}),
     frozenset({"shared_landmarks", "record", "result"}),
     frozenset({"pipeline"}),
-    frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate"}),
+    frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate", "datasets"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

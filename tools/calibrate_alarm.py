@@ -5,9 +5,9 @@
     faceup run --gallery hr --probes cam --sr none --sr bicubic --sr sisn --out runs/calibration
     PYTHONPATH=. python tools/calibrate_alarm.py runs/calibration "faceup simulate ..., faceup run ..."
 
-A limit is a low quantile of a measure over the pictures of all SR systems, bicubic with them, whose identity was kept: the
-own person comes first both after bicubic and after the SR system. Each of the four measures gets a quarter of `SHARE`, so that of
-such pictures at most about `SHARE` are flagged. Nobody types a limit.
+A limit is a low quantile of a measure over the pictures of all SR systems, bicubic with them, whose identity was kept:
+the own person comes first both after bicubic and after the SR system. Each of the four measures gets a quarter of
+`SHARE`, so that of such pictures at most about `SHARE` are flagged. Nobody types a limit.
 """
 
 from __future__ import annotations

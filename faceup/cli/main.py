@@ -18,6 +18,7 @@ COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
     "evaluate": "Measure run folders: error rates, intervals, comparisons, plots.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
+    "manifest": "Make, check and lock manifests of data sets you hold.",
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM).",
     "train": "Train a super-resolution network from a recipe.",
     "models": "List and verify the weight files.",

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from faceup.evaluate.measure import Settings, strata
-from faceup.evaluate.systems import System
-from faceup.metrics.bootstrap import mean_statistic, subject_interval
+from faceup.evaluate.systems import Mask, System
+from faceup.metrics.bootstrap import Array, mean_statistic, subject_interval
 from faceup.metrics.significance import holm, sign_flip_p, verdict
 
 COLUMNS = ("first", "second", "stratum", "metric", "difference", "low", "high", "people", "p", "p_holm", "verdict")
@@ -23,13 +23,15 @@ def differences(everyone: Sequence[System], settings: Settings) -> pd.DataFrame:
     over people, two-sided; `p_holm` is corrected for all pairs of the same metric and stratum.
     """
     rows = []
-    names = [name for name, _ in strata(everyone[0]) if name == "all" or name.startswith("distance")]
+    chosen = {system.name: dict(strata(system)) for system in everyone}
+    names = [name for name in chosen[everyone[0].name] if name == "all" or name.startswith("distance")]
     for stratum, metric in itertools.product(names, ("average_paper", "rank1")):
         family: list[tuple[object, ...]] = []
         people: list[int] = []
         p_values: list[float] = []
         for first, second in itertools.combinations(everyone, 2):
-            each = _per_person(first, second, stratum, metric)
+            masks = [chosen[s.name].get(stratum, np.zeros(len(s.probes), bool)) for s in (first, second)]
+            each = _per_person((first, second), masks, metric)
             if not len(each):
                 continue
             got = subject_interval(mean_statistic(each), len(each), rounds=settings.rounds, seed=settings.seed)
@@ -42,11 +44,11 @@ def differences(everyone: Sequence[System], settings: Settings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _per_person(first: System, second: System, stratum: str, metric: str) -> np.ndarray:
+def _per_person(pair: tuple[System, System], probes: Sequence[Mask], metric: str) -> Array:
     """Return the mean difference of each person over the probes that both systems have."""
     values = []
-    for system in (first, second):
-        chosen = dict(strata(system)).get(stratum, np.zeros(len(system.probes), bool)) & system.mated
+    for system, stratum in zip(pair, probes, strict=True):
+        chosen = stratum & system.mated
         hits = (system.ranks() == 1).astype(np.float64)
         numbers = hits if metric == "rank1" else np.nan_to_num(system.printed)
         keys = zip(system.probe_person[chosen], np.array(system.probes, object)[chosen], strict=True)
@@ -56,5 +58,4 @@ def _per_person(first: System, second: System, stratum: str, metric: str) -> np.
         return np.zeros(0)
     people, index = np.unique([person for person, _ in shared], return_inverse=True)
     gaps = np.array([values[0][key] - values[1][key] for key in shared])
-    means: np.ndarray = np.bincount(index, weights=gaps) / np.bincount(index, minlength=len(people))
-    return means
+    return np.bincount(index, weights=gaps) / np.bincount(index, minlength=len(people))

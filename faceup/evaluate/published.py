@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from faceup.metrics.significance import holm, paired_t, sign_flip_p, verdict
-from faceup.metrics.table5 import table5
 from faceup.recipe import parse_yaml
 from faceup.report.evaluation import Shown
 from faceup.report.run_folder import Run
@@ -135,8 +134,3 @@ def _scface() -> Shown:
     )
     headings = ("Method", "d1", "d2", "d3", "Protocol", "Status", "Source")
     return Shown("Published rank-1 on SCface", headings, tuple(lines), note)
-
-
-def drawn_table(similarity: pd.DataFrame, candidates: Sequence[str], sr: Sequence[str]) -> pd.DataFrame:
-    """Return Table 5 of some candidates alone; ranks stay those among the whole gallery."""
-    return table5(similarity[similarity["probe_subject"].isin(set(candidates))], sr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +32,7 @@ def sign_flip_p(differences: npt.ArrayLike, *, rounds: int = 10_000, seed: int =
         return float("nan")
     seen = abs(array.sum()) - 1e-12 * np.abs(array).sum()
     if len(array) <= _EXACT:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(array))))
+        signs = 1.0 - 2 * (np.arange(2 ** len(array))[:, None] >> np.arange(len(array)) & 1)
         return float((np.abs(signs @ array) >= seen).mean())
     rng = np.random.default_rng(seed)
     hits = 0

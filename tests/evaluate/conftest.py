@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 POINTS = [f"{n}_{a}" for n in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth") for a in "xy"]
-SIMILARITY = "sr,probe,probe_subject,gallery,gallery_subject,genuine,detected,similarity,rank,cosine".split(",")
+SIMILARITY = ["sr", "probe", "probe_subject", "gallery", "gallery_subject", "genuine", "detected"]
+SIMILARITY += ["similarity", "rank", "cosine"]
 DETECTIONS = [
-    *"sr,role,sample,subject,status,message,width,height,x0,y0,x1,y1,score".split(","),
+    *("sr", "role", "sample", "subject", "status", "message", "width", "height", "x0", "y0", "x1", "y1", "score"),
     *POINTS, "inter_eye_px", "faces", "scale", "sharpness",
 ]  # fmt: skip
-ALARM = "sr,probe,eye_lr_px,cosine_lr,cosine_bicubic,agreement,consistency_psnr,flagged,reasons,unchecked".split(",")
+ALARM = ["sr", "probe", "eye_lr_px", "cosine_lr", "cosine_bicubic", "agreement", "consistency_psnr"]
+ALARM += ["flagged", "reasons", "unchecked"]
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -32,7 +32,7 @@ def rows_of(run: Path, name: str = "similarity.csv") -> list[dict[str, str]]:
 
 def pick(
     metrics: pd.DataFrame, system: str, metric: str, *, part: str = "all", stratum: str = "all", at: str = ""
-) -> pd.Series:  # type: ignore[type-arg]  # noqa: E501
+) -> pd.Series:  # type: ignore[type-arg]
     wanted = (metrics["system"] == system) & (metrics["metric"] == metric) & (metrics["part"] == part)
     found = metrics[wanted & (metrics["stratum"] == stratum) & (metrics["at"] == at)]
     assert len(found) == 1
