@@ -267,7 +267,7 @@ class _Run:
             kind=self.recipe.similarity,
             pairs=self.pairs,
         )
-        self.stages.timed("match", started)
+        self.stages.timed("compare", started)
         return frame
 
 
