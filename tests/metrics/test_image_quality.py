@@ -13,7 +13,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from faceup.errors import ConfigError, DataError
 from faceup.metrics import image_quality
-from faceup.metrics.image_quality import bootstrap_interval, cropped, luma, mps, psnr, ssim
+from faceup.metrics.bootstrap import bootstrap_interval
+from faceup.metrics.image_quality import cropped, luma, mps, psnr, ssim
 from faceup.types import Image
 from tests.helpers import grey, noise
 
