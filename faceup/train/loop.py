@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from faceup import __version__, networks
 from faceup.errors import ConfigError, DataError
@@ -34,6 +34,8 @@ from faceup.train.exemplars import add_bank
 from faceup.train.recipe import TrainRecipe
 
 LOG_EVERY = 10
+# So many batches of training crops give the batch norms their statistics before a validation.
+NORM_BATCHES = 40
 
 
 def validation_psnr(net: nn.Module, pairs: PairSet) -> float:
@@ -53,10 +55,18 @@ def finished(recipe: TrainRecipe, out: Path) -> bool:
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
         return bool(
             record["steps_done"] == recipe.steps
-            and make_recipe(TrainRecipe, record["recipe"]) == recipe
+            and _same(record["recipe"], recipe)
             and (out / "weights.safetensors").is_file()
         )
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _same(stored: dict[str, Any], recipe: TrainRecipe) -> bool:
+    """Tell whether a recipe that a training wrote down, perhaps by an earlier version, is this one."""
+    try:
+        return make_recipe(TrainRecipe, stored) == recipe
+    except ConfigError:
         return False
 
 
@@ -72,7 +82,7 @@ class Trainer:
         self.train_set = PairSet(folder, *recipe.train, recipe.scale, components=components)
         self.validation_set = PairSet(folder, *recipe.validation, recipe.scale, components=components)
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean, use_buffers=True)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean)
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
         self.step, self.seconds, self.best_psnr, self.best_step = 0, 0.0, -1.0, -1
@@ -121,10 +131,22 @@ class Trainer:
         return float(loss.detach())
 
     def _validate(self) -> float:
+        if not self.recipe.freeze_norms:
+            self._measure_norms()
         self.averaged.eval()
         psnr = validation_psnr(self.averaged.module, self.validation_set)
         self.averaged.train()
         return psnr
+
+    def _measure_norms(self) -> None:
+        """Give the batch norms of the averaged network the statistics that they meet in it.
+
+        Those of the trained network belong to other weights, and a running mean of them keeps some of the variance of 1
+        that every norm starts with, which for small features is far too much.
+        """
+        r = self.recipe
+        crops = (self.train_set.batch(i, seed=r.seed + 1, size=r.batch, patch=r.patch) for i in range(NORM_BATCHES))
+        update_bn((inputs[0] for inputs, _ in crops), self.averaged.module)
 
     def _log(self, loss: float, psnr: float | None) -> None:
         shown_psnr = "" if psnr is None else f"{psnr:.4f}"
@@ -162,7 +184,7 @@ class Trainer:
 
     def _restore(self) -> None:
         state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True))
-        if make_recipe(TrainRecipe, json.loads(state["recipe"])) != self.recipe:
+        if not _same(json.loads(state["recipe"]), self.recipe):
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["averaged"])
