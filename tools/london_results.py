@@ -46,9 +46,9 @@ def heading(folders: Sequence[Path]) -> str:
     code = "\n".join(f"    {line}" for line in commands(folders))
     return (
         "# London through the simulated camera\n\n"
-        f"{people} people of the Face Research Lab London Set (CC BY 4.0, DeBruine and Jones, 2017): gallery the neutral "
-        f"photos, probes {len(record['probes'])} crops of the smiling ones at SCface's three distances, x4, faceup "
-        f"{record['faceup']}. A simulation is not a camera (docs/simulate.md). Made by\n\n{code}\n"
+        f"{people} people of the Face Research Lab London Set (CC BY 4.0, DeBruine and Jones, 2017): gallery the "
+        f"neutral photos, probes {len(record['probes'])} crops of the smiling ones at SCface's three distances, x4, "
+        f"faceup {record['faceup']}. A simulation is not a camera (docs/simulate.md). Made by\n\n{code}\n"
     )
 
 

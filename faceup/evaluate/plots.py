@@ -104,12 +104,13 @@ def _det(systems: Sequence[System], figure: Any) -> bool:
         seen = (curve.fmr > 0) & (curve.fnmr > 0)
         axes.plot(curve.fmr[seen], curve.fnmr[seen], label=_label(system), **_style(k))
         drawn = True
+    if not drawn or least == 1:
+        return False
     axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
     axes.set(xlabel="false match rate", ylabel="false non-match rate", title="DET; comparisons that could be made")
     axes.grid(alpha=0.3, which="both", linewidth=0.5)
-    if drawn:
-        axes.legend()
-    return drawn
+    axes.legend()
+    return True
 
 
 def _scores(systems: Sequence[System], figure: Any) -> bool:

@@ -319,3 +319,15 @@ def test_folders_of_earlier_versions_are_read(make_run: MakeRun) -> None:
     assert len(results.gain) == 0
     assert not math.isnan(pick(results.metrics, "sisn", "eer")["value"])
     assert not (results.metrics["part"] == "alarm").any()
+
+
+@pytest.mark.parametrize("odd", [{"people": 1}, {"people": 3, "distances": (), "strangers": 4}, {"people": 2}])
+def test_runs_with_hardly_anything_to_compare_are_evaluated_all_the_same(
+    make_run: MakeRun, odd: dict[str, object]
+) -> None:
+    run = make_run(**odd)
+    results = evaluate([run], settings=QUICK)
+    assert set(results.metrics["metric"]) >= {"fta"}
+    assert (run / "evaluation" / "metrics.md").is_file()
+    assert "Evaluation" in (run / "report.html").read_text()
+    assert not results.metrics["value"].isin([np.inf, -np.inf]).any()
