@@ -79,7 +79,7 @@ def closed_set(system: System, settings: Settings) -> list[Row]:
         mated = probes & system.mated
         if not probes.any():
             continue
-        rows.append(_rate(system, "fta", system.failed, probes, stratum, settings))
+        rows.append(rate_row(system, "fta", system.failed, probes, stratum, settings))
         if not mated.any():
             continue
         people = len(np.unique(system.probe_person[mated]))
@@ -94,11 +94,11 @@ def closed_set(system: System, settings: Settings) -> list[Row]:
         for depth in depths:
             if depth <= len(system.gallery_person) or depth == 1:
                 hit = (ranks >= 1) & (ranks <= depth)
-                rows.append(_rate(system, f"rank{depth}", hit, mated, stratum, settings, people=people))
+                rows.append(rate_row(system, f"rank{depth}", hit, mated, stratum, settings, people=people))
     return rows
 
 
-def _rate(
+def rate_row(
     system: System,
     metric: str,
     hits: Mask,
@@ -110,6 +110,19 @@ def _rate(
     part: str = "all",
     at: str = "",
 ) -> Row:
+    """Return the row of a rate: `hits` among `probes`, with its interval over people.
+
+    Args:
+        system: whose probes.
+        metric: name of the rate.
+        hits: (P,) what is counted.
+        probes: (P,) the denominator.
+        stratum: name of these probes.
+        settings: of the bootstrap.
+        people: over how many people; counted from `probes` if absent.
+        part: of metrics.csv.
+        at: operating point.
+    """
     count, total = int((hits & probes).sum()), int(probes.sum())
     people = len(np.unique(system.probe_person[probes])) if people is None else people
     each = system.sums(np.ones(len(hits)), probes)
@@ -284,7 +297,7 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
         )
         with np.errstate(invalid="ignore"):
             missed = ~((own >= threshold) & (within == 1))
-        made = _rate(system, "fnir", missed, mated, "all", settings, people=people, part="test", at=at)
+        made = rate_row(system, "fnir", missed, mated, "all", settings, people=people, part="test", at=at)
         assert abs(made.value - fnir(own[mated], within[mated], threshold)) < 1e-9
         rows.append(made)
     return rows, stored

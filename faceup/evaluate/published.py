@@ -135,8 +135,8 @@ def _scface(run: Run) -> Shown:
         lines.append((str(entry["method"]), *values, str(entry["protocol"]), _status(entry), str(entry["source"])))
     note = (
         "Rank-1 on SCface, ours and as others published it: other recognisers and, in part, other protocols. Protocol "
-        "A has all 130 people as gallery and probes, B 80 of them after tuning on the other 50: never compare A with B. "
-        "Failures to acquire are misses in ours."
+        "A has all 130 people as gallery and probes, B 80 of them after tuning on the other 50: never compare "
+        "A with B. Failures to acquire are misses in ours."
     )
     headings = ("Method", "d1", "d2", "d3", "Protocol", "Status", "Source")
     return Shown("Rank-1 on SCface beside published figures", headings, tuple(lines), note)
