@@ -22,19 +22,26 @@ _MARKS = "os^Dv<>"
 _CMC_DEPTH = 20
 
 
-def write_plots(systems: Sequence[System], folder: Path) -> list[str]:
-    """Write every plot that the runs have data for, as NAME.png and NAME.svg, and return the names.
-
-    Raises:
-        ConfigError: matplotlib is not installed (the extra `plots`).
-    """
+def need_matplotlib() -> None:
+    """Raise ConfigError if matplotlib (the extra `plots`) is not installed, before anything is measured."""
     try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             "Plots need matplotlib: pip install 'faceup[plots]', or leave them out: --no-plots."
         ) from error
+
+
+def write_plots(systems: Sequence[System], folder: Path) -> list[str]:
+    """Write every plot that the runs have data for, as NAME.png and NAME.svg, and return the names.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    need_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     settings: dict[Any, Any] = {
         "svg.hashsalt": "faceup",
         "svg.fonttype": "path",
