@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from faceup import __version__
 from faceup.acquire import Acquired
@@ -20,6 +18,9 @@ from faceup.manifest import Listing
 from faceup.recipe import RunRecipe
 from faceup.types import BOX, LANDMARKS, BackendInfo
 from faceup.weights.catalog import spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The packages that decide about numbers; onnxruntime has two names.
 _PACKAGES = (
@@ -88,6 +89,8 @@ def run_record(
     command: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of run.json: everything that made the numbers, and what to know before trusting them."""
+    import torch  # here, so that jobs whose plug-ins need no torch do not load it
+
     sides = {
         name: [{"sample": s.sample_id, "subject": s.subject_id or "", "sha256": s.sha256} for s in side.samples]
         for name, side in (("gallery", gallery), ("probes", probes))

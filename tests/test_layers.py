@@ -28,7 +28,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"report"}),
     frozenset({"acquire"}),
     frozenset({"record", "result"}),
-    frozenset({"pipeline"}),
+    frozenset({"pipeline", "gallery"}),
     frozenset({"archive", "train", "simulate", "evaluate_sr"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

@@ -16,6 +16,8 @@ from faceup.errors import FaceupError
 # Name of the command and the line that `faceup --help` shows, so that help needs none of the modules.
 COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
+    "gallery": "Build, change, search and expire galleries of embeddings.",
+    "audit": "Check the audit log of a gallery.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM).",
     "train": "Train a super-resolution network from a recipe.",
