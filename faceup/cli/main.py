@@ -16,6 +16,7 @@ from faceup.errors import FaceupError
 # Name of the command and the line that `faceup --help` shows, so that help needs none of the modules.
 COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
+    "batch": "Find the people of a gallery in archives of video and pictures; resumable.",
     "gallery": "Build, change, search and expire galleries of embeddings.",
     "audit": "Check the audit log of a gallery.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
