@@ -23,7 +23,10 @@ from faceup.types import Image
 RED, GREEN, BLUE, YELLOW = (250, 20, 20), (20, 250, 20), (20, 20, 250), (250, 250, 20)
 COLOURS = {"red": RED, "green": GREEN, "blue": BLUE, "yellow": YELLOW}
 
-PLUGIN = '''
+# Timestamps of a camera that does not keep its pace.
+UNEVEN_MS = [70 * i if i % 3 else 70 * i - 20 for i in range(1, 21)]
+
+PLUGIN = """
 import os
 import time
 
@@ -73,7 +76,7 @@ class Squares:
 
 def build(options):
     return Squares()
-'''
+"""
 
 
 def install(folder: Path) -> Path:
@@ -156,7 +159,7 @@ def archive(folder: Path, pictures: int = 60) -> Path:
             squares = [(colours[(i // 5) % 4], 2 + i % 40, 8 + i % 7 + number, 24 + i % 3)]
             save(folder / camera / f"{i:04d}.png", scene(squares if i % 9 else [], 80, 45))
     film(folder / "hall" / "walk.mp4", [*walk(30, RED), *[scene([])] * 70, *walk(30, BLUE)])
-    film(folder / "hall" / "walk2.mkv", walk(20, GREEN), [70 * i if i % 3 else 70 * i - 20 for i in range(1, 21)])
+    film(folder / "hall" / "walk2.mkv", walk(20, GREEN), UNEVEN_MS)
     return folder
 
 

@@ -35,7 +35,9 @@ def test_twenty_kills_change_nothing(fake: Path, tmp_path: Path) -> None:
     fakes.gallery(tmp_path / "gallery")
     fakes.archive(tmp_path / "archive", pictures=40)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.archive.test_kill", "faceup.archive.job", "pandas", "pyarrow.parquet", "av", "faiss"])
+    context.set_forkserver_preload(
+        ["tests.archive.test_kill", "faceup.archive.job", "pandas", "pyarrow.parquet", "av", "faiss"]
+    )
     whole = []
     for job in ("first", "whole"):  # The first also starts the server, which is not the job's time.
         begun = time.monotonic()
