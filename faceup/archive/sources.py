@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 from faceup.archive import video
@@ -80,11 +81,18 @@ def _listed(archives: Sequence[Path], places: Places) -> Iterator[Source]:
             yield from _manifest(root, places)
         elif root.is_dir():
             prefix = shown(root) if twice else shown(root.name)
-            for folder, folders, files in os.walk(root):
+            unlisted: list[OSError] = []
+            for folder, folders, files in os.walk(root, onerror=unlisted.append):
                 folders.sort()
+                for path in (Path(folder) / name for name in folders):
+                    if path.is_symlink():
+                        why = "a link to a folder; links are not followed, give its target as an archive of its own"
+                        yield replace(_placed(path, root, prefix, places), kind="other", problem=why)
                 for name in sorted(files):
-                    path = Path(folder) / name
-                    yield _placed(path, root, prefix, places)
+                    yield _placed(Path(folder) / name, root, prefix, places)
+            for error in unlisted:
+                why = f"the folder cannot be listed ({error.strerror})"
+                yield replace(_placed(Path(str(error.filename)), root, prefix, places), kind="other", problem=why)
         elif root.is_file():
             yield _placed(root, root.parent, shown(root.parent) if twice else "", places)
         else:
@@ -165,10 +173,16 @@ def _examined(source: Source, ledger: Ledger, every: Every) -> Source:
 
 
 def _cut(frames: Inventory) -> str:
-    there = float((frames.end - frames.pts[0]) * Fraction(*frames.time_base))
+    base = Fraction(*frames.time_base)
+    there = float((frames.end - frames.pts[0]) * base)
     told = [f"reading ended early: {frames.damage}"] if frames.damage else []
     if frames.seconds > there + CUT_S:
         told.append(f"the file promises {frames.seconds:.3f} s, {there:.3f} s are there")
+    _, gaps = video.covered(frames)
+    if gaps:
+        pts, length = max(gaps, key=lambda gap: gap[1])
+        where, lost = float((pts - frames.pts[0]) * base), float(length * base)
+        told.append(f"no frames in {len(gaps)} gaps, the longest {lost:.3f} s after second {where:.3f}")
     return "; ".join(told)
 
 
@@ -183,9 +197,13 @@ def _inventory(source: Source, ledger: Ledger) -> Inventory:
 
 def _parts(found: Inventory, every: Every) -> Iterator[Range]:
     chosen = video.wanted(found, every)
-    following = dict(zip(chosen, [*chosen[1:], found.end], strict=True))
+    steps, _ = video.covered(found)
+    until = dict(zip(found.pts, accumulate(steps, initial=0), strict=False))
+    total = sum(steps)
+    ends = [*(until[pts] for pts in chosen[1:]), total]
+    lasts = {pts: end - until[pts] for pts, end in zip(chosen, ends, strict=True)}
     for start, _, part in video.ranges(found, chosen, PART_FRAMES):
-        spans = tuple(following[pts] - pts for pts in part)
+        spans = tuple(lasts[pts] for pts in part)
         yield Range(start, tuple(part), spans, found.time_base, found.pts[0], found.timed)
 
 

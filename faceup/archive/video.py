@@ -33,6 +33,10 @@ SUFFIXES = frozenset(
 FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc,mjpeg,mpjpeg,mxf,m4v,mpegvideo"
 
 
+GAP_S = 1
+GAP_STEPS = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Inventory:
     """The frames of a video as its container lists them; nothing is decoded for it.
@@ -121,6 +125,22 @@ def inventory(path: Path) -> Inventory:
         )
 
 
+def covered(found: Inventory) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return how long each frame stands for, and the gaps in which no frame is.
+
+    A frame stands for the time until the next one, unless that is a gap: longer than `GAP_S` and than `GAP_STEPS` usual
+    steps. Then it stands for one usual step.
+
+    Returns:
+        The time of each frame, and (timestamp, length) of each gap, all in units of the time base.
+    """
+    usual = _usual_step(found.pts)
+    most = max(usual * GAP_STEPS, GAP_S / Fraction(*found.time_base))
+    steps = [after - pts for pts, after in zip(found.pts, [*found.pts[1:], found.end], strict=True)]
+    gaps = [(pts, step) for pts, step in zip(found.pts, steps, strict=True) if step > most]
+    return [step if step <= most else usual for step in steps], gaps
+
+
 def wanted(found: Inventory, every: Every) -> list[int]:
     """Return the timestamps of the frames to search: the first of each interval, or every so many."""
     if every.seconds is None:
@@ -161,10 +181,12 @@ class Damage:
     Attributes:
         count: packets that could not be decoded.
         first: what the first said.
+        corrupt: frames that were decoded, but not from whole data.
     """
 
     count: int = 0
     first: str = ""
+    corrupt: int = 0
 
     def add(self, error: BaseException) -> None:
         """Note one more."""
@@ -200,6 +222,7 @@ class Part:
         for pts, frame in self._frames():
             if pts in left:
                 left.discard(pts)
+                self.damage.corrupt += bool(frame.is_corrupt)
                 yield pts, _picture(frame)
             if pts >= last or not left:
                 return

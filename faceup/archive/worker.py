@@ -74,6 +74,7 @@ class Worker:
             lost = report.wanted - report.searched
             parts = [f"{lost} of {report.wanted} frames could not be decoded"] if lost else []
             parts += [f"{damage.count} damaged packets, the first: {damage.first}"] if damage.count else []
+            parts += [f"{damage.corrupt} frames are damaged, searched as they are"] if damage.corrupt else []
             report.problem = "; ".join(parts)
         return Outcome(shards.to_bytes(rows, reports, self.finder.embedder.dimension), len(rows))
 

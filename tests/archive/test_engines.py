@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def site(fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small archive and a gallery, whose plug-in is found by other processes too; results of one process in `here`."""
+    """An archive and a gallery, whose plug-in is found by other processes too; its results are in `here`."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(fake)]))
     fakes.archive(tmp_path / "archive", pictures=20)
     stages, model = Networks("squares", {}, "squares", {}, "cpu").build()
