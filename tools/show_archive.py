@@ -21,6 +21,7 @@ import pandas as pd
 from faceup import registry
 from faceup.archive.settings import Every
 from faceup.archive.video import Part, inventory, need_av, wanted
+from faceup.gallery.store import Gallery
 from faceup.images import encode_png
 from faceup.registry import Options
 from faceup.types import Image
@@ -107,7 +108,9 @@ def main() -> None:
         faceup("batch", *where, *settings, "--purpose", "docs/results/archive.md")
         tables[sr] = judged(pd.read_csv(job / "results" / "appearances.csv"), people)
         coverage = pd.read_csv(job / "results" / "coverage.csv")
-    given.out.write_text(page(tables, coverage, frames, len(london)), encoding="utf-8")
+    subjects = Gallery.open(given.work / "gallery").rows().subjects
+    enrolled = (sum(not name.startswith("london ") for name in subjects), len(people))
+    given.out.write_text(page(tables, coverage, frames, enrolled, len(london)), encoding="utf-8")
     print(f"wrote {given.out}")
 
 
@@ -121,17 +124,24 @@ def judged(rows: pd.DataFrame, people: list[tuple[str, str, float]]) -> pd.DataF
     return rows.assign(person=truth)
 
 
-def page(tables: dict[str, pd.DataFrame], coverage: pd.DataFrame, frames: dict[str, int], distractors: int) -> str:
+def page(
+    tables: dict[str, pd.DataFrame],
+    coverage: pd.DataFrame,
+    frames: dict[str, int],
+    enrolled: tuple[int, int],
+    distractors: int,
+) -> str:
     """Return the document."""
     some = next(iter(tables.values()))
     searched = ", ".join(f"{row.input} {row.searched} of {row.wanted} frames" for row in coverage.itertuples())
-    enrolled = sum(map(len, VIDEOS.values()))
+    listed = ", ".join(f"{video} {count} frames" for video, count in frames.items())
     lines = [
         "# An archive of three short videos",
         "",
         "Made by `tools/show_archive.py`; nothing here is typed by hand. The archive is the first half of each video",
-        f"({', '.join(f'{video} {count} frames' for video, count in frames.items())}); the gallery holds {enrolled} people",
-        f"cut out of the videos' last frames, and {distractors} people of the Face Research Lab London Set as distractors.",
+        f"({listed}); the gallery holds {enrolled[0]} of {enrolled[1]} people",
+        "cut out of the last frames (of the others no face was found in the cut-out again: failures to enrol), and",
+        f"{distractors} people of the Face Research Lab London Set as distractors.",
         "The same people, clothes, light and camera a second or two apart: this shows that the machinery works end to",
         "end, not how well people are recognised in the field. Faces are searched from 12 px on, in every frame.",
         "",

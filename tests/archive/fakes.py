@@ -128,7 +128,7 @@ def film(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)
         stream.width, stream.height = frames[0].width, frames[0].height
-        stream.pix_fmt, stream.gop_size = "yuv420p", gop
+        stream.pix_fmt, stream.gop_size = "yuvj420p" if codec == "mjpeg" else "yuv420p", gop
         stream.bit_rate = 2_000_000
         stream.codec_context.time_base = Fraction(1, 1000)
         for image, time in zip(frames, times, strict=True):
