@@ -87,9 +87,8 @@ def main() -> None:
             process.join()
         finally:
             shutil.rmtree(folder)
-    print(
-        f"sr {given.sr}, one thread\n\n| crops | peak, MiB | times the first | faces | crops a second |\n|---|---|---|---|---|"
-    )
+    print(f"sr {given.sr}, one thread\n")
+    print("| crops | peak, MiB | times the first | faces | crops a second |\n|---|---|---|---|---|")
     for row in rows:
         ratio = row["peak_mib"] / rows[0]["peak_mib"]
         rate = row["crops"] / row["seconds"]
