@@ -14,6 +14,7 @@ import csv
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,7 @@ def main() -> None:
     print(f"wrote {given.out}")
 
 
-def judged(rows: pd.DataFrame, people: list[tuple[str, str, float]]) -> pd.DataFrame:
+def judged(rows: Any, people: list[tuple[str, str, float]]) -> Any:
     """Add who each appearance is: the person of the same video whose place in its last frame is nearest."""
     truth = []
     for row in rows.itertuples():
@@ -125,8 +126,8 @@ def judged(rows: pd.DataFrame, people: list[tuple[str, str, float]]) -> pd.DataF
 
 
 def page(
-    tables: dict[str, pd.DataFrame],
-    coverage: pd.DataFrame,
+    tables: dict[str, Any],
+    coverage: Any,
     frames: dict[str, int],
     enrolled: tuple[int, int],
     distractors: int,

@@ -28,6 +28,7 @@ from faceup.types import AlignedFace, Detections, Floats, Image
 THUMBNAIL_SIDE = 128
 THUMBNAIL_QUALITY = 88
 SAME_FACE = 0.3
+AGAIN_SIDE = 256
 # Eyes so many pixels apart count as full size in the quality.
 FULL_EYE_PX = 40.0
 
@@ -103,7 +104,7 @@ class FaceFinder:
             for region in self._regions(number, image, found)
         ]
         searched = self._enlarged(regions)
-        second = self.detector.detect(searched)
+        second = self._second(regions, searched)
         kept = [
             found
             for region, picture, detections in zip(regions, searched, second, strict=True)
@@ -141,6 +142,20 @@ class FaceFinder:
                     f"The SR backend did not return one picture {scale} times as large for every picture."
                 )
         return pictures
+
+    def _second(self, regions: Sequence[_Region], searched: Sequence[Image]) -> list[Detections]:
+        """Return what is found in the cut-outs, in their pixels.
+
+        A cut-out is filled by the face that is expected in it, so it is searched at no more than `AGAIN_SIDE` pixels.
+        """
+        small = [
+            image if region.face is None else at_most(image, AGAIN_SIDE)
+            for region, image in zip(regions, searched, strict=True)
+        ]
+        return [
+            found if part is image else _scaled(found, image.width / part.width, image.height / part.height)
+            for found, part, image in zip(self.detector.detect(small), small, searched, strict=True)
+        ]
 
     def _again(self, region: _Region, searched: Image, found: Detections, first: Detections) -> list[_Found]:
         scale = self.sr.scale if region.sr else 1
@@ -199,6 +214,12 @@ def quality_of(landmarks: Floats, score: float) -> float:
         return 0.0
     aside = abs(float((nose - (left + right) / 2) @ axis) / eyes) / (eyes / 2)
     return float(np.clip(score, 0, 1)) * min(1.0, eyes / FULL_EYE_PX) * max(0.05, 1 - aside)
+
+
+def _scaled(found: Detections, x: float, y: float) -> Detections:
+    factor = np.array([x, y], np.float32)
+    boxes = (found.boxes.reshape(-1, 2, 2) + 0.5) * factor - 0.5
+    return Detections(boxes.reshape(-1, 4), found.scores, (found.landmarks + 0.5) * factor - 0.5)
 
 
 def _options(settings: FaceSettings, file: Any, extra: dict[str, Any]) -> Options:

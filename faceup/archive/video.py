@@ -135,7 +135,7 @@ def covered(found: Inventory) -> tuple[list[int], list[tuple[int, int]]]:
         The time of each frame, and (timestamp, length) of each gap, all in units of the time base.
     """
     usual = _usual_step(found.pts)
-    most = max(usual * GAP_STEPS, GAP_S / Fraction(*found.time_base))
+    most = max(Fraction(usual * GAP_STEPS), GAP_S / Fraction(*found.time_base))
     steps = [after - pts for pts, after in zip(found.pts, [*found.pts[1:], found.end], strict=True)]
     gaps = [(pts, step) for pts, step in zip(found.pts, steps, strict=True) if step > most]
     return [step if step <= most else usual for step in steps], gaps
