@@ -33,6 +33,9 @@ _PACKAGES = (
     "numpy",
     "pandas",
     "pillow",
+    "av",
+    "faiss-cpu",
+    "pyarrow",
 )
 
 

@@ -32,6 +32,7 @@ from faceup.gallery.store import Gallery
 from faceup.record import package_versions
 
 RESULTS = "results"
+STEP = "pictures and frames"
 RECORD = "job.json"
 ENGINES = ("local", "ray")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
@@ -145,12 +146,12 @@ def _plan_and_work(batch: Batch, ledger: Ledger, identity: dict[str, Any], tell:
 
 def _work(batch: Batch, ledger: Ledger, tell: Progress) -> bool:
     """Do the units that are not done; return whether any failed because its files changed."""
-    pending = ledger.pending()
+    pending, total = ledger.pending()
     if not pending:
         return False
-    total, changed, done, pictures = len(pending), False, 0, 0
+    changed, done = False, 0
     outcomes = _engine(batch, (ledger.unit(seq) for seq in pending))
-    tell("units", 0, total)
+    tell(STEP, 0, total)
     try:
         for unit, outcome in outcomes:
             if outcome.data is None:
@@ -158,9 +159,8 @@ def _work(batch: Batch, ledger: Ledger, tell: Progress) -> bool:
                 changed |= outcome.changed
             else:
                 _finish(batch.job, ledger, unit, outcome)
-            done, pictures = done + 1, pictures + unit.pictures
-            tell("units", done, total)
-            tell("pictures and frames", pictures, 0)
+            done += unit.pictures
+            tell(STEP, done, total)
     finally:
         outcomes.close()
     return changed

@@ -22,13 +22,14 @@ LOCK = "lock"
 SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS source (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, path TEXT NOT NULL, kind TEXT NOT NULL, camera TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, path BLOB NOT NULL, kind TEXT NOT NULL, camera TEXT NOT NULL,
     start_us INTEGER, note TEXT NOT NULL, problem TEXT NOT NULL, sha256 TEXT NOT NULL, stamp TEXT NOT NULL,
     seconds REAL NOT NULL, wanted INTEGER NOT NULL, cut TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS source_order ON source (camera, start_us, name);
-CREATE TABLE IF NOT EXISTS hashed (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS hashed (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS listed (sha256 TEXT PRIMARY KEY, inventory TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS plan (seq INTEGER PRIMARY KEY, key TEXT NOT NULL, unit TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS plan (
+    seq INTEGER PRIMARY KEY, key TEXT NOT NULL, pictures INTEGER NOT NULL, unit TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS plan_key ON plan (key);
 CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, shard TEXT NOT NULL, faces INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS failed (key TEXT PRIMARY KEY, reason TEXT NOT NULL, attempts INTEGER NOT NULL);
@@ -118,12 +119,12 @@ class Ledger:
 
     def remembered_hash(self, path: str, stamp: str) -> str | None:
         """Return the hash of a file that was not touched since."""
-        row = self._do("SELECT sha256 FROM hashed WHERE path=? AND stamp=?", (path, stamp)).fetchone()
+        row = self._do("SELECT sha256 FROM hashed WHERE path=? AND stamp=?", (os.fsencode(path), stamp)).fetchone()
         return row[0] if row else None
 
     def remember_hash(self, path: str, stamp: str, sha256: str) -> None:
         """Note the hash of a file."""
-        self._do("INSERT OR REPLACE INTO hashed VALUES (?,?,?)", (path, stamp, sha256))
+        self._do("INSERT OR REPLACE INTO hashed VALUES (?,?,?)", (os.fsencode(path), stamp, sha256))
 
     def remembered_inventory(self, sha256: str) -> str | None:
         """Return what is known of a video's frames, as JSON."""
@@ -141,7 +142,8 @@ class Ledger:
 
     def add_source(self, source: Source) -> None:
         """Note one input."""
-        values = [getattr(source, name) for name in Source.__slots__]
+        # SQLite's text is UTF-8; a path need not be.
+        values = [os.fsencode(source.path) if name == "path" else getattr(source, name) for name in Source.__slots__]
         names = ",".join(Source.__slots__)
         self._do(f"INSERT INTO source ({names}) VALUES ({','.join('?' * len(values))})", values)
 
@@ -151,21 +153,27 @@ class Ledger:
         order = "ORDER BY camera, start_us IS NULL, start_us, name"
         rows = self._do(f"SELECT {','.join(Source.__slots__)} FROM source {where} {order}", (kind,) if kind else ())
         for row in rows:
-            yield Source(*row)
+            name, path, *rest = row
+            yield Source(name, os.fsdecode(path), *rest)
 
     def add_unit(self, unit: Unit) -> None:
         """Append a unit to the plan."""
-        self._do("INSERT INTO plan (key, unit) VALUES (?,?)", (unit.key, unit.to_json()))
+        self._do("INSERT INTO plan (key, pictures, unit) VALUES (?,?,?)", (unit.key, unit.pictures, unit.to_json()))
 
     def units(self) -> Iterator[Unit]:
         """Yield the plan."""
         for (text,) in self._do("SELECT unit FROM plan ORDER BY seq"):
             yield Unit.from_json(text)
 
-    def pending(self) -> list[int]:
-        """Return the numbers of the units that are not done, each key once, in the order of the plan."""
-        sql = "SELECT MIN(seq) FROM plan WHERE key NOT IN (SELECT key FROM done) GROUP BY key ORDER BY 1"
-        return [seq for (seq,) in self._do(sql)]
+    def pending(self) -> tuple[list[int], int]:
+        """Return the units that are not done, each key once, in the order of the plan.
+
+        Returns:
+            Their numbers in the plan, and how many pictures and frames they have together.
+        """
+        sql = "SELECT MIN(seq), pictures FROM plan WHERE key NOT IN (SELECT key FROM done) GROUP BY key ORDER BY 1"
+        rows = self._do(sql).fetchall()
+        return [seq for seq, _ in rows], sum(pictures for _, pictures in rows)
 
     def unit(self, seq: int) -> Unit:
         """Return a unit by its number in the plan."""
@@ -216,13 +224,6 @@ class Ledger:
         """Return searched pictures or frames, seconds, faces, and what went wrong, of an input."""
         row = self._do("SELECT searched, seconds, faces, reason FROM coverage WHERE name=?", (name,)).fetchone()
         return row or (0, 0.0, 0, "")
-
-    def counts(self) -> tuple[int, int, int]:
-        """Return how many units the plan has, how many of them are done, and how many failed."""
-        done = "SELECT COUNT(*) FROM plan WHERE key IN (SELECT key FROM done)"
-        failed = "SELECT COUNT(*) FROM plan WHERE key IN (SELECT key FROM failed)"
-        (row,) = self._do(f"SELECT (SELECT COUNT(*) FROM plan), ({done}), ({failed})").fetchall()
-        return row[0], row[1], row[2]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from faceup.archive.shards import ItemReport, ShardRow
 from faceup.archive.units import Unit
 from faceup.archive.video import Damage
 from faceup.errors import ConfigError, FaceupError, WeightsError
+from faceup.runtime.batching import run_in_halves
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Worker:
             if picture.image is None:
                 reports[picture.number].problem = picture.problem
         rows = []
-        found = self.finder.find([image for _, image in good]) if good else []
+        found = run_in_halves(self.finder.find, [image for _, image in good]) if good else []
         for (number, image), faces in zip(good, found, strict=True):
             item, pts = (number, None) if unit.video is None else (0, unit.video.wanted[number])
             report = reports[item]

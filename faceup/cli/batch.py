@@ -150,12 +150,7 @@ def _progress() -> Iterator[Progress]:
         yield _Lines()
         return
     with bars() as step:
-
-        def show(name: str, done: int, total: int) -> None:
-            if total:
-                step(name, done, total)
-
-        yield show
+        yield step
 
 
 class _Lines:
@@ -164,18 +159,12 @@ class _Lines:
     def __init__(self) -> None:
         self.begun: dict[str, float] = {}
         self.told = time.monotonic()
-        self.pictures = 0
 
     def __call__(self, name: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun = self.begun.setdefault(name, now)
-        if not total:
-            self.pictures = done
-            return
-        if now < self.told + LINE_EVERY_S or not done:
+        passed = now - self.begun.setdefault(name, now)
+        if now < self.told + LINE_EVERY_S or not done or not passed:
             return
         self.told = now
-        passed = now - begun
-        rate = f", {self.pictures / passed:.1f} pictures a second" if name == "units" and passed else ""
         left = f", about {(total - done) * passed / done / 60:.0f} min left" if total > done else ""
-        click.echo(f"{name}: {done} of {total}{rate}{left}", err=True)
+        click.echo(f"{name}: {done} of {total}, {done / passed:.1f} a second{left}", err=True)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive import fakes
+from tests.conftest import ROOT
 
 JOBS, KILLS_EACH = 5, 4
 
@@ -98,3 +100,26 @@ def test_a_second_process_is_refused(fake: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("FACEUP_TEST_SLOW", "0")
     totals = run_batch(fakes.batch(tmp_path, [tmp_path / "archive"], resume=True))
     assert totals.failed_units == 0
+
+
+def test_ctrl_c_ends_with_130_and_the_job_goes_on(fake: Path, tmp_path: Path) -> None:
+    fakes.gallery(tmp_path / "gallery")
+    fakes.archive(tmp_path / "archive", pictures=30)
+    command = [sys.executable, "-m", "faceup", "batch", "--gallery", "gallery", "--archive", "archive", "--job", "job"]
+    command += ["--detector", "squares", "--recognizer", "squares", "--sr", "none", "--device", "cpu", "--every", "1"]
+    paths = os.pathsep.join([str(ROOT), str(fake)])
+    environment = {**os.environ, "PYTHONPATH": paths, "FACEUP_TEST_SLOW": "0.3"}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    for _ in range(1200):
+        if list((tmp_path / "job" / "shards").rglob("*.parquet")) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "interrupted; nothing half-written was left" in told
+    assert not (tmp_path / "job" / "results").exists()
+    environment["FACEUP_TEST_SLOW"] = "0"
+    done = subprocess.run([*command, "--resume"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "inputs: 62 searched" in done.stdout
