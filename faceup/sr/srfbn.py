@@ -17,7 +17,7 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="super-resolution feedback network; compact, trained on clean bicubic reduction",
     generative=True,
-    weights=(),
+    weights=("srfbn-x4",),
 )
 
 
