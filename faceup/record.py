@@ -132,6 +132,7 @@ def run_record(
         "device": device,
         "threads": torch.get_num_threads(),
         "seed": recipe.seed,
+        "pairs_sha256": sha256_hex(Path(recipe.pairs).read_bytes()) if recipe.pairs else "",
         "candidates": drawn_candidates(recipe, gallery, probes),
         "backends": list(backends),
         **sides,

@@ -156,7 +156,11 @@ def ratio_statistic(numerators: npt.ArrayLike, denominators: npt.ArrayLike) -> S
 
 
 def difference(first: Statistic, second: Statistic) -> Statistic:
-    """Return the statistic `first` - `second` on the same resamples, which makes it paired."""
+    """Return the statistic `first` - `second` on the same resamples, which makes it paired.
+
+    >>> difference(mean_statistic([3.0]), mean_statistic([1.0]))(np.ones((1, 1)))
+    array([2.])
+    """
     return lambda weights: first(weights) - second(weights)
 
 

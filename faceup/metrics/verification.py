@@ -143,6 +143,11 @@ class Comparisons:
         impostor: scores of two different subjects.
         impostor_probe: number of the probe's subject.
         impostor_gallery: number of the gallery's subject.
+
+    Example:
+        >>> two = Comparisons([0.9, 0.8], [0, 1], [0.3, 0.1], [0, 1], [1, 0])
+        >>> two.eer()(np.array([[1.0, 1.0], [2.0, 0.0]]))  # Nobody is an impostor of a copy of the own self.
+        array([ 0., nan])
     """
 
     def __init__(
