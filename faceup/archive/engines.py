@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from faceup.archive.settings import FaceSettings
 from faceup.archive.units import Unit
@@ -29,7 +31,8 @@ def run_pool(
 ) -> Generator[tuple[Unit, Outcome], None, None]:
     """Yield the units with their outcomes as they come, computed by `workers` processes.
 
-    A worker that dies (out of memory, killed) is replaced and its unit done again; at most two units per worker wait.
+    A worker that dies (out of memory, killed) is replaced and what it had is done again: nobody can tell which unit was
+    its death, so the units that were in work are then done one at a time. At most two units per worker wait.
     """
     Worker(settings)  # A wrong setting is told here, once, and not by every process.
     source = iter(units)
@@ -40,7 +43,8 @@ def run_pool(
         running: dict[Future[Outcome], Unit] = {}
         try:
             while True:
-                while len(running) < 2 * workers:
+                suspect = bool(again) or any(unit.key in strikes for unit in running.values())
+                while len(running) < (1 if suspect else 2 * workers):
                     unit = again.pop() if again else next(source, None)
                     if unit is None:
                         break
@@ -68,7 +72,16 @@ def _start(settings: FaceSettings) -> None:
     global _worker
     # Ctrl-C reaches the whole group of processes; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = Worker(settings)
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent was killed; the pool's own processes would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _process(unit: Unit) -> Outcome:

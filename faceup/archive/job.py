@@ -212,9 +212,9 @@ def _search(batch: Batch, watched: dict[str, float | None] | None, tell: Progres
 
 def _enrolled(batch: Batch, only: list[str] | None, notes: list[str], tell: Progress) -> Searcher:
     faces = batch.faces
-    networks = Networks(
-        faces.recognizer, faces.recognizer_options, faces.detector, faces.detector_options, faces.device
-    )
+    # The workers' device may not be this machine's.
+    device = "cpu" if faces.device == "cpu" else "auto"
+    networks = Networks(faces.recognizer, faces.recognizer_options, faces.detector, faces.detector_options, device)
     stages, _ = networks.build()
     found = enrol(batch.gallery, stages, progress=lambda done, total: tell("gallery", done, total))
     need_some(found)

@@ -22,7 +22,7 @@ LOCK = "lock"
 SCHEMA = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS source (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL, path BLOB NOT NULL, kind TEXT NOT NULL, camera TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, path BLOB NOT NULL, kind TEXT NOT NULL, camera TEXT NOT NULL,
     start_us INTEGER, note TEXT NOT NULL, problem TEXT NOT NULL, sha256 TEXT NOT NULL, stamp TEXT NOT NULL,
     seconds REAL NOT NULL, wanted INTEGER NOT NULL, cut TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS source_order ON source (camera, start_us, name);
@@ -141,7 +141,13 @@ class Ledger:
             self._do(f"DELETE FROM {table}")
 
     def add_source(self, source: Source) -> None:
-        """Note one input."""
+        """Note one input.
+
+        Raises:
+            DataError: there is one of this name already.
+        """
+        if self._do("SELECT 1 FROM source WHERE name=?", (source.name,)).fetchone():
+            raise DataError(f"{source.name}: two inputs of this name; give each archive and each file once.")
         # SQLite's text is UTF-8; a path need not be.
         values = [os.fsencode(source.path) if name == "path" else getattr(source, name) for name in Source.__slots__]
         names = ",".join(Source.__slots__)

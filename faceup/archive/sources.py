@@ -49,12 +49,8 @@ def plan(
     """
     with ledger.transaction():
         ledger.forget_plan()
-        names: set[str] = set()
         saved = time.monotonic()
         for count, source in enumerate(_listed(archives, places), start=1):
-            if source.name in names:
-                raise DataError(f"{source.name}: two inputs of this name; give each archive once.")
-            names.add(source.name)
             ledger.add_source(_examined(source, ledger, every))
             if time.monotonic() > saved + CHECKPOINT_S:
                 ledger.checkpoint()

@@ -104,7 +104,8 @@ def command(
     faces = FaceSettings(
         detector_options={key: value for key, value in given.items() if value is not None},
         small_eye_px=small_eyes,
-        device=pick_device(device),
+        # Actors with a share of a GPU use it, whether or not this machine has one.
+        device="cuda" if engine == "ray" and gpus_per_worker and device != "cpu" else pick_device(device),
         **{key: rest[key] for key in ("sr", "scale", "detector", "recognizer", "threads")},
     )
     results = ResultSettings(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,26 @@ def test_a_unit_that_kills_its_worker_every_time_is_a_failure_and_not_the_end(
     totals = run_batch(fakes.batch(site, [site / "archive"], "pool", workers=2, threshold=0.9, resume=True))
     assert totals.failed_units == 0
     assert results(site, "pool") == results(site, "here")
+
+
+def test_the_processes_of_a_pool_end_when_their_parent_is_killed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEUP_TEST_SLOW", "0.5")
+    command = [sys.executable, "-m", "faceup", "batch", "--gallery", "gallery", "--archive", "archive", "--job", "pool"]
+    command += ["--detector", "squares", "--recognizer", "squares", "--sr", "none", "--device", "cpu", "--workers", "2"]
+    process = subprocess.Popen(command, cwd=site)
+    for _ in range(1200):
+        if list((site / "pool" / "shards").rglob("*.parquet")) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    for _ in range(400):
+        if not any(Path(f"/proc/{pid}").exists() for pid in children):
+            break
+        time.sleep(0.05)
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own
