@@ -20,7 +20,8 @@ from faceup.weights.catalog import catalog
 from tests.contracts import check_detector, check_embedder, check_info, check_sr
 
 # What a fresh installation must be able to run, whatever else is skipped.
-ALWAYS = {("sr", "none"), ("sr", "bicubic"), ("detect", "mtcnn"), ("embed", "mobilefacenet")}
+SYSTEMS = ("none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sparnet", "srfbn")
+ALWAYS = {*(("sr", name) for name in SYSTEMS), ("detect", "mtcnn"), ("embed", "mobilefacenet")}
 
 
 def installed(weight: str) -> bool:

@@ -1,9 +1,9 @@
 """Measure every SR backend with weights on the Face Research Lab London Set, into one folder of results.
 
     faceup models pull lpips-alex
-    PYTHONPATH=. python tools/compare_backends.py LONDON OUT
+    PYTHONPATH=. python tools/compare_backends.py LONDON OUT [cost] [quality] [clean] [camera]
 
-LONDON holds `neutral` and `smiling`. What is written:
+LONDON holds `neutral` and `smiling`; without the names of parts all are made. What is written:
 
     quality-x4.csv, quality-x8.csv   PSNR, SSIM, LPIPS and MPS of the neutral photos at 256 px (paper, table 3)
     clean/                           run folder: the smiling photos at 256 px reduced 4 times, against the neutral ones
@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIDE, SCALE = 256, 4
 CROP = ROOT / "examples" / "probes" / "hopper_cam1_paper.jpg"  # 42 x 56 px
 CROPS, ROUNDS = 16, 7
+PARTS = ("cost", "quality", "clean", "camera")
 
 
 def cost(label: str) -> dict[str, Any]:
@@ -78,23 +80,35 @@ def save(frame: pd.DataFrame, path: Path) -> None:
     print(f"wrote {path}")
 
 
-def main(london: Path, out: Path) -> None:
-    """Measure everything."""
-    gallery = london / "neutral"
+def recognition(london: Path, out: Path, part: str) -> None:
+    """Write the run folder of `clean` or `camera`."""
     backends = registry.expanded([registry.ALL], SCALE)
-    save(pd.DataFrame([cost(label) for label in backends]), out / "cost.csv")
-    for scale in (4, 8):
-        save(evaluate_sr(gallery, ["all"], scale=scale, size=SIDE), out / f"quality-x{scale}.csv")
     with tempfile.TemporaryDirectory() as folder:
-        clean, camera = Path(folder) / "clean", Path(folder) / "camera"
-        clean.mkdir()
-        reduced(london / "smiling", clean)
-        simulate(london / "smiling", camera, distances=["d1", "d2", "d3"], seed=0)
-        for probes, split in ((clean, False), (camera, True)):
-            result = faceup.run(gallery, probes, sr=backends, scale=SCALE, split_gain=split)
-            result.save(out / probes.name, force=True)
-            print(f"wrote {out / probes.name}")
+        probes = Path(folder) / part
+        if part == "clean":
+            probes.mkdir()
+            reduced(london / "smiling", probes)
+        else:
+            simulate(london / "smiling", probes, distances=["d1", "d2", "d3"], seed=0)
+        result = faceup.run(london / "neutral", probes, sr=backends, scale=SCALE, split_gain=part == "camera")
+        result.save(out / part, force=True)
+    print(f"wrote {out / part}")
+
+
+def main(london: Path, out: Path, parts: Sequence[str]) -> None:
+    """Measure the named parts."""
+    for part in parts:
+        if part == "cost":
+            labels = registry.expanded([registry.ALL], SCALE)
+            save(pd.DataFrame([cost(label) for label in labels]), out / "cost.csv")
+        elif part == "quality":
+            for scale in (4, 8):
+                save(evaluate_sr(london / "neutral", ["all"], scale=scale, size=SIDE), out / f"quality-x{scale}.csv")
+        elif part in ("clean", "camera"):
+            recognition(london, out, part)
+        else:
+            raise SystemExit(f"{part!r} is none of {', '.join(PARTS)}.")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or PARTS)

@@ -14,7 +14,7 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="multi-view texture compensation with the mirror image; reimplementation from the abstract",
     generative=True,
-    weights=(),
+    weights=("mtc-x4",),
 )
 
 

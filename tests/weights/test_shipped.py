@@ -1,0 +1,61 @@
+"""The shipped weights: made by the shipped recipes, small, recorded, and enough for every row of the paper's tables."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from faceup import networks, registry
+from faceup.recipe import make_recipe
+from faceup.train.recipe import TrainRecipe, read_trainings
+from faceup.weights import store
+from faceup.weights.catalog import catalog
+from tests.conftest import ROOT
+
+FAMILY = ("lcge-x4", "mtc-x4", "rcan-x4", "sisn-x4", "sisn-x8", "sparnet-x4", "srfbn-x4")
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_recipe_record_and_file_agree(name: str) -> None:
+    (recipe,) = read_trainings(ROOT / "pipelines" / f"train_{name.replace('-', '_')}.yaml")
+    record = json.loads((ROOT / "docs" / "models" / name / "training.json").read_text(encoding="utf-8"))
+    assert make_recipe(TrainRecipe, record["recipe"]) == recipe
+    assert record["steps_done"] == recipe.steps >= 1500
+    loaded = store.load(name)
+    assert loaded.metadata["network"] == recipe.network
+    expected = json.loads(json.dumps({**recipe.network_options, "scale": recipe.scale}))
+    assert json.loads(loaded.metadata["options"]) == expected
+    net = networks.build(recipe.network, recipe.network_options, recipe.scale)
+    assert sum(p.numel() for p in net.parameters()) == record["parameters"]
+    assert net.state_dict().keys() == {key for key in loaded.tensors if not key.startswith("bank.")}
+    assert all(torch.isfinite(value.float()).all() for value in loaded.tensors.values())
+    assert catalog()[name].bytes <= 4_000_000
+    curves = (ROOT / "docs" / "models" / name / "curves.csv").read_text(encoding="utf-8").splitlines()
+    last = curves[-1].split(",")
+    assert (int(last[0]), float(last[3])) == (recipe.steps, pytest.approx(record["best_validation_psnr_db"], abs=1e-4))
+
+
+def test_all_is_a_row_for_every_system_of_the_paper() -> None:
+    every: dict[int, list[str]] = {scale: registry.expanded([registry.ALL], scale) for scale in (2, 4, 8)}
+    assert every[4] == ["none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sparnet", "srfbn"]
+    assert every[8] == ["none", "bicubic", "sisn"]
+    assert every[2] == ["none", "bicubic"]
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_shipped_networks_beat_bicubic_on_faces_they_never_saw(name: str, shared: Any) -> None:
+    """What was measured on London is far above the bar (docs/results/backends.md)."""
+    from faceup.images import read_image, reduced_pair
+    from faceup.metrics.image_quality import psnr
+
+    network, scale = name.split("-x")
+    backends = [registry.build("sr", label, registry.Options(scale=int(scale))) for label in ("bicubic", network)]
+    gains = []
+    for number in (1450, 1470, 1490, 1510):
+        original, low = reduced_pair(read_image(shared / "data" / "faces256" / f"{number}.jpg"), int(scale))
+        plain, better = (backend.upscale([low])[0] for backend in backends)
+        gains.append(psnr(better, original) - psnr(plain, original))
+    assert sum(gains) / len(gains) > (0.8 if network == "lcge" else 1.0)
