@@ -18,7 +18,7 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="split-attention in split-attention network, trained on clean bicubic reduction",
     generative=True,
-    weights=("sisn-x4",),
+    weights=("sisn-x4", "sisn-x8"),
 )
 
 
