@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test may fail because the machine is busy.
+settings.register_profile("faceup", deadline=None)
+settings.load_profile("faceup")
 
 # The networks of the tests are small. With several threads each waits for the slowest, and on a busy machine that takes
 # thirty times as long; must be set before torch is imported.
