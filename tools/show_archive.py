@@ -156,7 +156,7 @@ def page(
         hit = table["person"] == table["subject"]
         mean = table[hit]["similarity"].mean()
         lines.append(f"| {sr} | {len(table)} | {table['frames'].sum()} | {hit.sum()}/{len(table)} | {mean:.3f} |")
-    lines += ["", "One row is one passer-by: all frames of a person in one line.", ""]
+    lines += ["", "One row is one appearance; somebody who is not linked all through has more than one.", ""]
     for sr, table in tables.items():
         lines += [f"## {sr}", "", "| person | from, s | to, s | frames | eyes, px | rank 1 | similarity |"]
         lines.append("|---|---|---|---|---|---|---|")
