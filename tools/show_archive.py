@@ -72,23 +72,22 @@ def last_faces(source: Path, names: tuple[str, ...], folder: Path) -> list[tuple
     return rows
 
 
-def faceup(*arguments: object) -> str:
-    """Run a command and return what a reader would type."""
-    words = [str(argument) for argument in arguments]
-    subprocess.run([sys.executable, "-m", "faceup", *words], cwd=ROOT, check=True)
-    return " ".join(["faceup", *words])
+def faceup(*arguments: object) -> None:
+    """Run a command."""
+    subprocess.run([sys.executable, "-m", "faceup", *map(str, arguments)], cwd=ROOT, check=True)
 
 
 def main() -> None:
     """Do it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shared", type=Path, required=True, help="folder with data/videos and data/london")
-    parser.add_argument("--work", type=Path, required=True, help="folder for what is made; must not exist")
+    parser.add_argument("--work", type=Path, required=True, help="folder for what is made; goes on if it exists")
+    parser.add_argument("--sr", nargs="+", default=["none", "bicubic", "sisn"])
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "archive.md")
     given = parser.parse_args()
     archive, mugs = given.work / "archive", given.work / "mugshots"
-    archive.mkdir(parents=True)
-    mugs.mkdir()
+    archive.mkdir(parents=True, exist_ok=True)
+    mugs.mkdir(exist_ok=True)
     frames, people = {}, []
     for video, names in VIDEOS.items():
         source = given.shared / "data" / "videos" / f"{video}.mp4"
@@ -100,13 +99,15 @@ def main() -> None:
         writer.writerow(["path", "subject", "sample"])
         writer.writerows([path, subject, Path(path).name] for path, subject, _ in people)
         writer.writerows([path.resolve(), f"london {path.stem}", path.name] for path in london)
-    faceup("gallery", "build", given.work / "gallery", given.work / "gallery.csv", "--device", "cpu")
+    if not Gallery.is_one(given.work / "gallery"):
+        faceup("gallery", "build", given.work / "gallery", given.work / "gallery.csv", "--device", "cpu")
     tables = {}
-    for sr in ("none", "bicubic", "sisn"):
+    for sr in given.sr:
         job = given.work / f"job-{sr}"
         settings = ["--sr", sr, "--every", "1", "--min-face-size", MIN_FACE, "--device", "cpu"]
         where = ["--gallery", given.work / "gallery", "--archive", archive, "--job", job]
-        faceup("batch", *where, *settings, "--purpose", "docs/results/archive.md")
+        again = ["--resume"] if job.exists() else []
+        faceup("batch", *where, *settings, *again, "--purpose", "docs/results/archive.md")
         tables[sr] = judged(pd.read_csv(job / "results" / "appearances.csv"), people)
         coverage = pd.read_csv(job / "results" / "coverage.csv")
     subjects = Gallery.open(given.work / "gallery").rows().subjects
@@ -155,7 +156,7 @@ def page(
         hit = table["person"] == table["subject"]
         mean = table[hit]["similarity"].mean()
         lines.append(f"| {sr} | {len(table)} | {table['frames'].sum()} | {hit.sum()}/{len(table)} | {mean:.3f} |")
-    lines += ["", "One row is one passer-by: all frames of a person in one line.", ""]
+    lines += ["", "One row is one appearance; somebody who is not linked all through has more than one.", ""]
     for sr, table in tables.items():
         lines += [f"## {sr}", "", "| person | from, s | to, s | frames | eyes, px | rank 1 | similarity |"]
         lines.append("|---|---|---|---|---|---|---|")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,19 +68,22 @@ def test_the_processes_of_a_pool_end_when_their_parent_is_killed(site: Path, mon
     command = [sys.executable, "-m", "faceup", "batch", "--gallery", "gallery", "--archive", "archive", "--job", "pool"]
     command += ["--detector", "squares", "--recognizer", "squares", "--sr", "none", "--device", "cpu", "--workers", "2"]
     process = subprocess.Popen(command, cwd=site)
-    for _ in range(1200):
-        if list((site / "pool" / "shards").rglob("*.parquet")) or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    try:
+        until(lambda: list((site / "pool" / "shards").rglob("*.parquet")) or process.poll() is not None)
+        children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    finally:
+        process.kill()
+        process.wait()
     assert len(children) >= 2
-    process.kill()
-    process.wait()
-    for _ in range(400):
-        if not any(Path(f"/proc/{pid}").exists() for pid in children):
-            break
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
+
+
+def until(true: Callable[[], object], seconds: float = 300) -> None:
+    """Wait, however busy the machine is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
         time.sleep(0.05)
-    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own

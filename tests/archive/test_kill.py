@@ -88,7 +88,7 @@ def test_a_second_process_is_refused(fake: Path, tmp_path: Path, monkeypatch: py
     process = _start(context, str(tmp_path), "job", False)  # type: ignore[arg-type]
     try:
         lock = tmp_path / "job" / "lock"
-        for _ in range(600):
+        for _ in range(3000):
             if lock.exists() and lock.read_text().strip():
                 break
             time.sleep(0.1)
@@ -110,7 +110,7 @@ def test_ctrl_c_ends_with_130_and_the_job_goes_on(fake: Path, tmp_path: Path) ->
     paths = os.pathsep.join([str(ROOT), str(fake)])
     environment = {**os.environ, "PYTHONPATH": paths, "FACEUP_TEST_SLOW": "0.3"}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    for _ in range(1200):
+    for _ in range(6000):
         if list((tmp_path / "job" / "shards").rglob("*.parquet")) or process.poll() is not None:
             break
         time.sleep(0.05)
