@@ -167,7 +167,7 @@ class _Run:
         options = Options(self.recipe.scale, self.device, file, dict(extra))
         backend = registry.build(stage, name, options)
         info = registry.info(stage, name)
-        self.backends.append(backend_entry(stage, label, info, file))
+        self.backends.append(backend_entry(stage, label, info, file, self.recipe.scale))
         return backend
 
     def _kept_samples(self) -> set[str]:

@@ -64,12 +64,22 @@ def detection_row(row: Acquired, label: str) -> dict[str, Any]:
     }
 
 
-def backend_entry(stage: str, label: str, info: BackendInfo, file: Path | None) -> dict[str, Any]:
-    """Return what run.json says of a backend, with the hash of every weight file it was built from."""
+def backend_entry(stage: str, label: str, info: BackendInfo, file: Path | None, scale: int = 0) -> dict[str, Any]:
+    """Return what run.json says of a backend, with the hash of every weight file it was built from.
+
+    Args:
+        stage: of the backend.
+        label: `NAME` or `NAME:FILE`.
+        info: what the backend says of itself.
+        file: of the label.
+        scale: asked for; of weights `NAME-xSCALE` only those of this scale are used.
+    """
     if file is not None:
         weights = [{"name": file.name, "sha256": sha256_hex(file.read_bytes())}]
     else:
-        weights = [{"name": name, "sha256": spec(name).sha256} for name in info.weights]
+        of_scale = f"{info.name}-x{scale}"
+        used = [of_scale] if of_scale in info.weights else info.weights
+        weights = [{"name": name, "sha256": spec(name).sha256} for name in used]
     return {"stage": stage, "label": label, **info.as_dict(), "weights": weights}
 
 

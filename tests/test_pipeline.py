@@ -13,10 +13,11 @@ import pytest
 from PIL import Image as PilImage
 
 import faceup
-from faceup import pipeline
+from faceup import pipeline, registry
 from faceup.errors import ConfigError, DataError, WeightsError
 from faceup.images import read_image
 from faceup.recipe import RunRecipe
+from faceup.record import backend_entry
 from faceup.registry import Options, build
 from faceup.weights import store
 from faceup.weights.catalog import spec
@@ -126,6 +127,12 @@ def test_the_record_names_inputs_weights_and_versions(saved: Path, examples: Pat
     assert weights == {name: spec(name).sha256 for name in ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "mobilefacenet")}
     assert record["versions"]["torch"]
     assert {"read", "sr", "detect", "embed", "total"} <= set(record["timings"])
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_the_record_names_the_weights_of_the_scale_that_was_used(scale: int) -> None:
+    entry = backend_entry("sr", "sisn", registry.info("sr", "sisn"), None, scale)
+    assert entry["weights"] == [{"name": f"sisn-x{scale}", "sha256": spec(f"sisn-x{scale}").sha256}]
 
 
 def test_saving_never_replaces_what_is_not_a_run(result: faceup.RunResult, saved: Path, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def faces_identity(settings: FaceSettings) -> dict[str, Any]:
     backends = []
     for stage, label in (("sr", settings.sr), ("detect", settings.detector)):
         name, file = registry.split_name(label)
-        entry = backend_entry(stage, label, registry.info(stage, name), file)  # type: ignore[arg-type]
+        info = registry.info(stage, name)  # type: ignore[arg-type]
+        entry = backend_entry(stage, label, info, file, settings.scale)
         backends.append([stage, name, entry["version"], [weight["sha256"] for weight in entry["weights"]]])
     model = model_of(settings.recognizer, settings.recognizer_options, 0)
     values = settings.as_dict()
