@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # No test may fail because the machine is busy.
-settings.register_profile("faceup", deadline=None)
+settings.register_profile("faceup", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("faceup")
 
 # The networks of the tests are small. With several threads each waits for the slowest, and on a busy machine that takes
