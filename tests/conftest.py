@@ -44,11 +44,12 @@ def _lpips_cache(pytestconfig: pytest.Config) -> Path:
     from faceup.weights.pull import pull
 
     names = ("lpips-alex", "lpips-alex-heads")
+    cache_plugin = getattr(pytestconfig, "cache", None)  # absent with -p no:cacheprovider
     try:
         for name in names:
             store.locate(spec(name))
     except WeightsError:
-        folder = pytestconfig.cache.mkdir("faceup") if pytestconfig.cache else pytest.skip("pytest has no cache")
+        folder = cache_plugin.mkdir("faceup") if cache_plugin else pytest.skip("pytest has no cache")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FACEUP_CACHE", str(folder))
             try:

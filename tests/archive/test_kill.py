@@ -109,7 +109,15 @@ def test_ctrl_c_ends_with_130_and_the_job_goes_on(fake: Path, tmp_path: Path) ->
     command += ["--detector", "squares", "--recognizer", "squares", "--sr", "none", "--device", "cpu", "--every", "1"]
     paths = os.pathsep.join([str(ROOT), str(fake)])
     environment = {**os.environ, "PYTHONPATH": paths, "FACEUP_TEST_SLOW": "0.3"}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell has SIGINT ignored, and its children would have it so too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     for _ in range(6000):
         if list((tmp_path / "job" / "shards").rglob("*.parquet")) or process.poll() is not None:
             break
