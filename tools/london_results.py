@@ -64,7 +64,8 @@ def main(folders: Sequence[Path]) -> None:
             (staging / "plots").mkdir()
             for plot in sorted((made / "plots").glob("*.png")):
                 shutil.copyfile(plot, staging / "plots" / plot.name)
-            text = (made / MARK).read_text(encoding="utf-8").removeprefix("# Evaluation\n")
+            # One kind of plot is enough in a repository.
+            text = (made / MARK).read_text(encoding="utf-8").removeprefix("# Evaluation\n").replace(".svg)", ".png)")
             (staging / MARK).write_text(heading(folders) + text, encoding="utf-8")
 
 

@@ -96,7 +96,12 @@ def test_ray_on_two_nodes_gives_the_same_though_a_worker_is_killed(site: Path, m
     flag.touch()
     monkeypatch.setenv("FACEUP_TEST_DIE", str(flag))
     memory = 80 * 2**20
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
+    try:
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory})
+    except Exception as error:  # Ray raises nothing narrower
+        if "timed out during startup" not in str(error):
+            raise
+        pytest.skip("this machine is too busy: Ray's head node did not start within Ray's own 30 seconds")
     try:
         cluster.add_node(num_cpus=2, object_store_memory=memory)
         cluster.wait_for_nodes()
