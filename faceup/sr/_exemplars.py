@@ -70,9 +70,11 @@ class Exemplars:
             raise ValueError(f"two times (N, {config.grid}, {config.grid}) wanted, got {generated.shape}, {real.shape}")
         self.config, self.count = config, len(generated)
         self.side = (config.grid - config.patch) // config.stride + 1  # patches in a row
-        self.made, self.true = (self._patches(bank.float()) for bank in (generated, real))
+        # By place first: the candidates of a place lie side by side in memory.
+        self.made, self.true = (self._patches(bank.float()).transpose(0, 1).contiguous() for bank in (generated, real))
+        self.squares = self.made.square().sum(dim=2)
         steps = range(-config.reach, config.reach + 1)
-        self.shifts = torch.tensor([(dy, dx) for dy in steps for dx in steps])
+        self.places = torch.stack([self._moved(dy, dx) for dy in steps for dx in steps])
         self.covered = self._laid(torch.ones(self.side**2, config.patch**2))
 
     def detail(self, face: Floats, sigma: float) -> Floats:
@@ -86,7 +88,7 @@ class Exemplars:
             (G, G) float32: the fine part of the real patches less the fine part of the face.
         """
         picture = torch.from_numpy(np.ascontiguousarray(face))
-        query = self._patches(picture[None])[0].flatten(1).T  # (places, K^2), without their means
+        query = self._patches(picture[None])[0]
         chosen = self._nearest(query)
         weights = self._weights(query, self._gather(self.made, chosen))
         written = (weights[:, None] @ self._gather(self.true, chosen))[:, 0]
@@ -97,10 +99,14 @@ class Exemplars:
         return fine
 
     def _patches(self, faces: Tensor) -> Tensor:
-        """Return (N, K^2, P, P): every patch of (N, G, G) less its mean."""
+        """Return (N, places, K^2): every patch of (N, G, G) less its mean."""
         columns = F.unfold(faces[:, None], self.config.patch, stride=self.config.stride)
-        columns = columns - columns.mean(dim=1, keepdim=True)
-        return columns.view(*columns.shape[:2], self.side, self.side)
+        return (columns - columns.mean(dim=1, keepdim=True)).transpose(1, 2)
+
+    def _moved(self, dy: int, dx: int) -> Tensor:
+        """Return (places,): for every place the one so many strides away; at the border the nearest that there is."""
+        rows, columns = ((torch.arange(self.side) + d).clamp(0, self.side - 1) for d in (dy, dx))
+        return (rows[:, None] * self.side + columns).flatten()
 
     def _laid(self, patches: Tensor) -> Tensor:
         """Return the sum (G, G) of patches (places, K^2) laid where they belong."""
@@ -110,21 +116,17 @@ class Exemplars:
     def _nearest(self, query: Tensor) -> Tensor:
         """Return (places, neighbours): the nearest candidates of every place, numbered by shift and then by face."""
         distances = []
-        for dy, dx in self.shifts.tolist():
-            rows, columns = ((torch.arange(self.side) + d).clamp(0, self.side - 1) for d in (dy, dx))
-            near = self.made[:, :, rows][:, :, :, columns].flatten(2)
+        for places in self.places:
             # |a - b|^2 without |b|^2, which is the same for all candidates.
-            distances.append(near.square().sum(dim=1) - 2 * torch.einsum("nkp,pk->np", near, query))
-        every = torch.cat(distances)
-        return every.topk(min(self.config.neighbours, len(every)), dim=0, largest=False).indices.T
+            products = (self.made[places] @ query[:, :, None])[..., 0]
+            distances.append(self.squares[places] - 2 * products)
+        every = torch.cat(distances, dim=1)
+        return every.topk(min(self.config.neighbours, every.shape[1]), dim=1, largest=False).indices
 
     def _gather(self, patches: Tensor, chosen: Tensor) -> Tensor:
         """Return (places, neighbours, K^2): the patches of the chosen candidates."""
-        steps = self.shifts[chosen // self.count]
-        place = torch.arange(len(chosen))[:, None]
-        rows = (place // self.side + steps[..., 0]).clamp(0, self.side - 1)
-        columns = (place % self.side + steps[..., 1]).clamp(0, self.side - 1)
-        return patches[chosen % self.count, :, rows, columns]
+        own = torch.arange(len(chosen))[:, None]
+        return patches[self.places[chosen // self.count, own], chosen % self.count]
 
     def _weights(self, query: Tensor, candidates: Tensor) -> Tensor:
         """Return (places, neighbours): weights of sum 1 that write each query as its candidates."""
