@@ -30,20 +30,12 @@ from faceup.files import whole_or_not_at_all
 from faceup.recipe import make_recipe
 from faceup.train.data import PairSet
 from faceup.train.exemplars import add_bank
+from faceup.train.faces import SurveillanceSet, jittered
+from faceup.train.identity import IdentityTerm
 from faceup.train.recipe import TrainRecipe
+from faceup.train.tasks import Measured, measured, start_from, training_set
 
 LOG_EVERY = 10
-
-
-def validation_psnr(net: nn.Module, pairs: PairSet) -> float:
-    """Return the mean PSNR in dB over whole pictures: RGB, uint8 after rounding, no border cut."""
-    values = []
-    for n, hr in enumerate(pairs.hr):
-        with torch.inference_mode():
-            out = net(*pairs.whole(n))[0].clamp(0, 255).round()
-        mse = float(np.mean((out.numpy().transpose(1, 2, 0) - hr.astype(np.float64)) ** 2))
-        values.append(10 * np.log10(255.0**2 / max(mse, 1e-12)))
-    return float(np.mean(values))
 
 
 def finished(recipe: TrainRecipe, out: Path) -> bool:
@@ -66,16 +58,20 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.out, self.say = recipe, out, say
         folder = data_root / recipe.data
-        self.train_set = PairSet(folder, *recipe.train, recipe.scale, with_faces=recipe.components)
-        self.validation_set = PairSet(folder, *recipe.validation, recipe.scale, with_faces=recipe.components)
+        out.mkdir(parents=True, exist_ok=True)
+        self.train_set, self.validation_set = (
+            training_set(recipe, folder, *numbers, cache=out) for numbers in (recipe.train, recipe.validation)
+        )
+        self.identity = IdentityTerm() if recipe.degradation == "surveillance" else None
         self.net = networks.build(recipe.network, recipe.network_options, recipe.scale)
+        self.started_from = start_from(self.net, recipe.start) if recipe.start else ""
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean, use_buffers=True)
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
-        self.step, self.seconds, self.best_psnr, self.best_step = 0, 0.0, -1.0, -1
-        self.curves: list[str] = ["step,lr,loss,psnr,seconds"]
-        out.mkdir(parents=True, exist_ok=True)
+        self.step, self.seconds, self.best_score, self.best_step = 0, 0.0, -1.0, -1
+        self.best = Measured(-1.0)
+        self.curves: list[str] = ["step,lr,loss,psnr,seconds" + (",identity" if self.identity else "")]
         if (out / "checkpoint.pt").exists():
             self._restore()
 
@@ -96,18 +92,24 @@ class Trainer:
             last = self.step == self.recipe.steps
             validate = last or self.step % self.recipe.validate_every == 0
             if validate or self.step % LOG_EVERY == 0:
-                psnr = self._validate() if validate else None
-                self._log(float(np.mean(losses)), psnr)
+                found = self._validate() if validate else None
+                self._log(float(np.mean(losses)), found)
                 losses.clear()
-                if psnr is not None:
-                    self._save(psnr)
+                if found is not None:
+                    self._save(found)
 
     def _one_step(self, forward: Callable[..., Tensor]) -> float:
         r = self.recipe
-        inputs, hr = self.train_set.batch(self.step, seed=r.seed, size=r.batch, patch=r.patch)
+        inputs, hr, *faces = self.train_set.batch(self.step, seed=r.seed, size=r.batch, patch=r.patch)
         for group in self.optimiser.param_groups:
             group["lr"] = r.learning_rate(self.step)
-        loss = F.l1_loss(forward(*inputs), hr)
+        out = forward(*inputs)
+        loss = F.l1_loss(out, hr)
+        if self.identity is not None and r.identity and self.step >= r.identity_from:
+            landmarks, originals = faces
+            rng = np.random.default_rng((r.seed, self.step, 1))
+            found = np.stack([jittered(points, r.alignment_jitter, rng) for points in landmarks])
+            loss = loss + r.identity * self.identity(out, found, originals)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -118,30 +120,32 @@ class Trainer:
             )
         return float(loss.detach())
 
-    def _validate(self) -> float:
+    def _validate(self) -> Measured:
         self.averaged.eval()
-        psnr = validation_psnr(self.averaged.module, self.validation_set)
+        found = measured(self.averaged.module, self.validation_set, self.identity)
         self.averaged.train()
-        return psnr
+        return found
 
-    def _log(self, loss: float, psnr: float | None) -> None:
-        shown_psnr = "" if psnr is None else f"{psnr:.4f}"
-        self.curves.append(
-            f"{self.step},{self.recipe.learning_rate(self.step - 1):.3e},{loss:.4f},{shown_psnr},{self.seconds:.1f}"
-        )
-        self.say(
-            f"step {self.step}/{self.recipe.steps}  loss {loss:.3f}"
-            + ("" if psnr is None else f"  validation {psnr:.3f} dB")
-        )
+    def _log(self, loss: float, found: Measured | None) -> None:
+        values = ["" if found is None else f"{found.psnr:.4f}", f"{self.seconds:.1f}"]
+        if self.identity is not None:
+            values.append("" if found is None else f"{found.identity:.4f}")
+        rate = self.recipe.learning_rate(self.step - 1)
+        self.curves.append(",".join([str(self.step), f"{rate:.3e}", f"{loss:.4f}", *values]))
+        told = "" if found is None else f"  validation {found.psnr:.3f} dB"
+        if found is not None and found.identity is not None:
+            told += f", identity {found.identity:.4f}"
+        self.say(f"step {self.step}/{self.recipe.steps}  loss {loss:.3f}{told}")
 
-    def _save(self, psnr: float) -> None:
-        if psnr > self.best_psnr:
-            self.best_psnr, self.best_step = psnr, self.step
+    def _save(self, found: Measured) -> None:
+        score = found.identity if self.recipe.identity and found.identity is not None else found.psnr
+        if score > self.best_score:
+            self.best_score, self.best_step, self.best = score, self.step, found
             with whole_or_not_at_all(self.out / "weights.safetensors") as path:
                 options = json.dumps({**self.recipe.network_options, "scale": self.recipe.scale}, sort_keys=True)
                 state = {key: value.contiguous() for key, value in self.averaged.module.state_dict().items()}
                 save_file(state, path, metadata={"network": self.recipe.network, "options": options})
-        if self.recipe.exemplars and self.step == self.recipe.steps:
+        if self.recipe.exemplars and isinstance(self.train_set, PairSet) and self.step == self.recipe.steps:
             add_bank(self.out / "weights.safetensors", self.train_set, self.recipe.exemplars)
         with whole_or_not_at_all(self.out / "curves.csv") as path:
             path.write_text("\n".join(self.curves) + "\n", encoding="utf-8")
@@ -152,7 +156,8 @@ class Trainer:
             "net": self.net.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "progress": [self.step, self.seconds, self.best_psnr, self.best_step],
+            "progress": [self.step, self.seconds, self.best_score, self.best_step],
+            "best": [self.best.psnr, self.best.identity],
             "curves": self.curves,
         }
         with whole_or_not_at_all(self.out / "checkpoint.pt") as path:
@@ -165,7 +170,8 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds, self.best_psnr, self.best_step = state["progress"]
+        self.step, self.seconds, self.best_score, self.best_step = state["progress"]
+        self.best = Measured(*state["best"])
         self.curves = list(state["curves"])
         self.say(f"going on from step {self.step}")
 
@@ -178,7 +184,17 @@ class Trainer:
             "steps_done": self.step,
             "training_seconds": round(self.seconds, 1),
             "best_step": self.best_step,
-            "best_validation_psnr_db": round(self.best_psnr, 4),
+            "best_validation_psnr_db": round(self.best.psnr, 4),
+            **self._about_faces(),
             "versions": {"faceup": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "threads": torch.get_num_threads(),
         }
+
+    def _about_faces(self) -> dict[str, Any]:
+        """Return what only some trainings have: faces and their identity, weights that it began with."""
+        more: dict[str, Any] = {"started_from_sha256": self.started_from} if self.started_from else {}
+        if self.best.identity is not None:
+            more["best_validation_identity"] = round(self.best.identity, 4)
+        if isinstance(self.train_set, SurveillanceSet):
+            more["training_pictures_without_a_face"] = self.train_set.faces.left_out
+        return more

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from faceup.errors import ConfigError
+from faceup.errors import ConfigError, unknown_name
 from faceup.files import shown
 from faceup.recipe import make_recipe, read_recipe, read_yaml
+from faceup.train.degrade import make_ranges
+
+DEGRADATIONS = ("bicubic", "surveillance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,14 @@ class TrainRecipe:
         validation: the same for the pictures that choose the best step.
         network_options: what the network's configuration takes, without the scale.
         data: folder of numbered pictures inside the data root.
-        degradation: how the LR picture is made; `bicubic` is the paper's, antialiased, on the whole picture.
+        degradation: how the LR picture is made; `bicubic` is the paper's, antialiased, on the whole picture;
+            `surveillance` is `faceup.train.degrade` on crops of the face.
+        degradation_ranges: for `surveillance`, what differs from the defaults of `faceup.train.degrade.Ranges`.
+        start: weights to begin with in the place of random ones: a name of the catalogue or a file.
+        identity: weight of the identity term, 1 - cosine of the default recogniser's embeddings of the super-resolved
+            and the original face, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
+        identity_from: step at which the identity term sets in; before it the loss is L1 alone.
+        alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
         patch: side of the LR crop in pixels.
         batch: crops a step.
         steps: number of optimiser steps.
@@ -51,6 +61,11 @@ class TrainRecipe:
     network_options: dict[str, Any] = field(default_factory=dict)
     data: str = "faces256"
     degradation: str = "bicubic"
+    degradation_ranges: dict[str, Any] = field(default_factory=dict)
+    start: str = ""
+    identity: float = 0.0
+    identity_from: int = 0
+    alignment_jitter: float = 0.0
     patch: int = 32
     batch: int = 16
     steps: int = 3000
@@ -69,8 +84,16 @@ class TrainRecipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", tuple(self.train))
         object.__setattr__(self, "validation", tuple(self.validation))
-        if self.degradation not in ("bicubic",):
-            raise ConfigError(f"Recipe {self.name}: degradation must be 'bicubic', got {self.degradation!r}.")
+        if self.degradation not in DEGRADATIONS:
+            raise unknown_name(f"degradation of recipe {self.name}", self.degradation, DEGRADATIONS)
+        clean = self.degradation == "bicubic"
+        if clean and (self.degradation_ranges or self.identity):
+            raise ConfigError(f"Recipe {self.name}: degradation_ranges and identity need degradation: surveillance.")
+        if not clean and self.components:
+            raise ConfigError(f"Recipe {self.name}: components are there for degradation: bicubic only.")
+        make_ranges(self.degradation_ranges)
+        if min(self.identity, self.identity_from, self.alignment_jitter) < 0:
+            raise ConfigError(f"Recipe {self.name}: identity, identity_from and alignment_jitter start at 0.")
         if self.schedule not in ("cosine", "paper"):
             raise ConfigError(f"Recipe {self.name}: schedule must be 'cosine' or 'paper', got {self.schedule!r}.")
         if self.batch < 2 or min(self.patch, self.steps, self.validate_every) < 1 or not 0 <= self.ema < 1:
