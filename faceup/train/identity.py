@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,9 +51,8 @@ def aligned_faces(pictures: Tensor, landmarks: Floats) -> Tensor:
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
-def _inverse(matrix: Floats) -> Floats:
-    whole = np.vstack([matrix, [0, 0, 1]])
-    return np.linalg.inv(whole)[:2]
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], np.float64)
 
 
 class IdentityTerm:

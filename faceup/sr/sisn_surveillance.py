@@ -1,0 +1,29 @@
+"""SISN trained on what cameras do to faces, with an identity term; another training of the network by `NAME:FILE`."""
+
+from __future__ import annotations
+
+from faceup.networks.sisn import SisnConfig
+from faceup.registry import Options
+from faceup.runtime.torch_sr import TorchSr
+from faceup.sr._network import build_network
+from faceup.sr.sisn import load_folded
+from faceup.types import BackendInfo
+
+INFO = BackendInfo(
+    name="sisn-surveillance",
+    version="1",
+    licence="Apache-2.0",
+    summary="SISN trained on blurred, noisy, compressed faces, with an identity term of the default recogniser",
+    generative=True,
+    weights=("sisn-surveillance-x4",),
+)
+
+
+def build(options: Options) -> TorchSr:
+    """Build the backend.
+
+    Raises:
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
+    return build_network(options, INFO, "SISN", SisnConfig, load_folded)
