@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from faceup.detect import chosen_face
 from faceup.errors import ContractError, DataError
 from faceup.files import shown
 from faceup.images import MAX_PIXELS, read_image
+from faceup.metrics.face_quality import sharpness
 from faceup.protocols import Detector, Embedder, SrBackend
 from faceup.types import Detections, Embeddings, Floats, Image, Sample
 
@@ -35,6 +36,8 @@ class Acquired:
         box: (4,) of the chosen face.
         score: the detector's confidence in it, 0..1.
         landmarks: (5, 2) of the chosen face.
+        scale: how many times larger the searched picture is than the file.
+        sharpness: of the aligned face (`faceup.metrics.face_quality`).
     """
 
     sample: Sample
@@ -46,6 +49,8 @@ class Acquired:
     box: Floats | None = None
     score: float = float("nan")
     landmarks: Floats | None = None
+    scale: int = 1
+    sharpness: float = float("nan")
 
     @property
     def inter_eye_px(self) -> float:
@@ -72,6 +77,7 @@ def acquire(
     stages: Stages,
     *,
     on_picture: Callable[[Sample, Image], None] | None = None,
+    on_pair: Callable[[Sample, Image, Image], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Acquired], Embeddings]:
     """Take every sample as far as it goes; a picture that cannot be read or has no face is a row like any other.
@@ -81,6 +87,7 @@ def acquire(
         sr: run on every picture before the search.
         stages: detector and recogniser.
         on_picture: called with every picture after super-resolution.
+        on_pair: called with every picture before and after super-resolution.
         on_progress: called with the number of samples done so far.
 
     Returns:
@@ -94,6 +101,9 @@ def acquire(
         if on_picture is not None:
             for (sample, _), image in zip(readable, enlarged, strict=True):
                 on_picture(sample, image)
+        if on_pair is not None:
+            for (sample, before), after in zip(readable, enlarged, strict=True):
+                on_pair(sample, before, after)
         started = time.perf_counter()
         found = stages.detector.detect(enlarged)
         stages.timed("detect", started)
@@ -101,13 +111,15 @@ def acquire(
         faces = []
         for sample, source, message in portion:
             if source is None:
-                rows.append(Acquired(sample, "unreadable", message))
+                rows.append(Acquired(sample, "unreadable", message, scale=sr.scale))
                 continue
             picture, detections = next(results)
-            row = _describe(sample, picture, detections)
+            row = replace(_describe(sample, picture, detections), scale=sr.scale)
             if row.landmarks is not None:
                 started = time.perf_counter()
-                faces.append((len(rows), align(picture, row.landmarks)))
+                face = align(picture, row.landmarks)
+                faces.append((len(rows), face))
+                row = replace(row, sharpness=sharpness(face))
                 stages.timed("align", started)
             rows.append(row)
         started = time.perf_counter()

@@ -11,24 +11,26 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
 from faceup import registry
 from faceup.acquire import Acquired, Stages, acquire
-from faceup.errors import DataError
+from faceup.compare import compared, read_pairs
+from faceup.errors import ConfigError, DataError
 from faceup.images import at_most, read_image
 from faceup.manifest import Listing, read_samples
-from faceup.match import cosine_scores, ranks, similarity
+from faceup.metrics.alarm import reduced_psnr
 from faceup.pictures import PictureStore
 from faceup.recipe import RunRecipe, make_recipe
-from faceup.record import backend_entry, detection_row, run_record
+from faceup.record import alarm_table, backend_entry, detection_row, run_record
 from faceup.registry import Options
 from faceup.result import RunResult
 from faceup.runtime.device import pick_device
+from faceup.shared_landmarks import REFERENCE, SharedLandmarks
 from faceup.types import Embeddings, Image, Role, Sample
 
 # Without --save-images, pictures are kept for this many candidates: enough for a report that still opens fast.
@@ -149,6 +151,13 @@ class _Run:
             label: self._build("sr", label, recipe.sr_options.get(registry.split_name(label)[0], {}))
             for label in recipe.sr
         }
+        if recipe.split_gain and not {"none", REFERENCE} <= set(self.sr):
+            raise ConfigError(f"split_gain needs the SR backends none and {REFERENCE}, got {', '.join(self.sr)}.")
+        self.pairs = (
+            read_pairs(Path(recipe.pairs), gallery.samples, probes.samples) if recipe.pairs is not None else None
+        )
+        self.consistency: dict[tuple[str, str], float] = {}
+        self.shared: SharedLandmarks | None = None
         self.pictures = PictureStore()
         self.kept = self._kept_samples()
         self.shown_subjects = {s.subject_id for s in self.probes.samples if s.sample_id in self.kept}
@@ -177,20 +186,28 @@ class _Run:
         gallery_rows, gallery = self._acquire("gallery", "none", self.none, self.gallery.samples)
         if gallery.failed.all():
             raise DataError(f"No gallery picture can be used: {_first_problem(gallery_rows)}")
-        detections = [detection_row(row, "none") for row in gallery_rows]
-        comparisons = []
+        detections = {"": [detection_row(row, "none") for row in gallery_rows]}
+        embedded: dict[str, Embeddings] = {}
+        own: dict[str, pd.DataFrame] = {}
+        shared: dict[str, pd.DataFrame] = {}
         if "none" not in self.sr:
             self._keep_originals()
-        for label, backend in self.sr.items():
-            rows, probes = self._acquire("probe", label, backend, self.probes.samples)
+        for label in self._order():
+            rows, probes = self._acquire("probe", label, self.sr[label], self.probes.samples)
             if all(row.status == "unreadable" for row in rows):
                 raise DataError(f"No probe can be read: {_first_problem(rows)}")
-            detections += [detection_row(row, label) for row in rows]
-            comparisons.append(self._compare(label, gallery, probes))
-        frame = pd.DataFrame(detections)
+            detections[label] = [detection_row(row, label) for row in rows]
+            embedded[label], own[label] = probes, self._compare(label, gallery, probes)
+            if self.recipe.split_gain:
+                if self.shared is None:  # The reference comes first; its own landmarks are the shared ones.
+                    self.shared = SharedLandmarks(rows, self.stages.embedder)
+                    shared[label] = own[label]
+                else:
+                    shared[label] = self._compare(label, gallery, self.shared.embeddings())
+        frame = pd.DataFrame([row for label in ("", *self.sr) for row in detections[label]])
         self.stages.seconds["total"] = time.perf_counter() - started
         return RunResult(
-            similarity=pd.concat(comparisons, ignore_index=True),
+            similarity=pd.concat([own[label] for label in self.sr], ignore_index=True),
             detections=frame,
             record=run_record(
                 self.recipe,
@@ -203,7 +220,15 @@ class _Run:
                 command=self.command,
             ),
             pictures=self.pictures,
+            alarm=alarm_table({label: embedded[label] for label in self.sr}, self.consistency, frame, self.recipe),
+            shared=pd.concat([shared[label] for label in self.sr], ignore_index=True) if shared else None,
         )
+
+    def _order(self) -> list[str]:
+        """Return the SR systems in the order of the work: with shared landmarks, those who give them come first."""
+        if not self.recipe.split_gain:
+            return list(self.sr)
+        return [REFERENCE, *(label for label in self.sr if label != REFERENCE)]
 
     def _acquire(
         self, role: Role, label: str, backend: Any, samples: Sequence[Sample]
@@ -220,7 +245,14 @@ class _Run:
             if self.progress is not None:
                 self.progress("gallery" if role == "gallery" else f"probes, {label}", done, len(samples))
 
-        return acquire(samples, backend, self.stages, on_picture=keep, on_progress=report)
+        def measure(sample: Sample, before: Image, after: Image) -> None:
+            if label != "none":
+                self.consistency[label, sample.sample_id] = reduced_psnr(after, before)
+            if self.shared is not None:
+                self.shared.add(sample.sample_id, after)
+
+        on_pair = measure if role == "probe" else None
+        return acquire(samples, backend, self.stages, on_picture=keep, on_pair=on_pair, on_progress=report)
 
     def _keep_originals(self) -> None:
         """Keep the probes as they came, for a report never shows an enlarged picture without its original."""
@@ -234,26 +266,16 @@ class _Run:
 
     def _compare(self, label: str, gallery: Embeddings, probes: Embeddings) -> pd.DataFrame:
         started = time.perf_counter()
-        scores = cosine_scores(gallery, probes).scores
-        subjects = [s.subject_id or "" for s in self.gallery.samples]
-        shown_as, order = similarity(scores, self.recipe.similarity), ranks(scores, subjects)
-        g, p = scores.shape
-        probe_subjects = np.array([s.subject_id or "" for s in self.probes.samples], dtype=object)
-        frame = pd.DataFrame(
-            {
-                "sr": label,
-                "probe": np.repeat(np.array(probes.sample_ids, dtype=object), g),
-                "probe_subject": np.repeat(probe_subjects, g),
-                "gallery": np.tile(np.array(gallery.sample_ids, dtype=object), p),
-                "gallery_subject": np.tile(np.array(subjects, dtype=object), p),
-            }
+        frame = compared(
+            label,
+            gallery,
+            probes,
+            self.gallery.samples,
+            self.probes.samples,
+            kind=self.recipe.similarity,
+            pairs=self.pairs,
         )
-        frame["genuine"] = (frame["probe_subject"] == frame["gallery_subject"]).astype(int)
-        frame["detected"] = (~np.isnan(scores)).T.ravel().astype(int)
-        frame["similarity"] = shown_as.T.ravel()
-        frame["rank"] = pd.array(order.T.ravel(), dtype="Int64")
-        frame["rank"] = frame["rank"].mask(frame["detected"] == 0)
-        self.stages.timed("match", started)
+        self.stages.timed("compare", started)
         return frame
 
 

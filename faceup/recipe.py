@@ -38,6 +38,13 @@ class RunRecipe:
         threads: CPU threads for torch; 0 leaves torch's own choice.
         seed: of torch's generator; no built-in backend draws random numbers.
         save_images: keep every super-resolved picture, not only those that the report shows.
+        split_gain: embed every picture a second time with shared landmarks, so that `faceup evaluate` can tell 'more
+            faces found' from 'better embedding'; needs the backends `none` and `bicubic`.
+        pairs: CSV with the columns `probe`, `gallery` and, if any, `fold`: only these comparisons are written.
+        data: what to take from `--data-root`: `kind` and `protocol`, then the protocol's own settings
+            (`faceup.datasets`).
+        candidates: also tabulate this many candidates drawn with the seed; 0 for none.
+        published: print the paper's numbers beside them: `table5`, or empty.
     """
 
     name: str = "run"
@@ -55,6 +62,11 @@ class RunRecipe:
     threads: int = 0
     seed: int = 0
     save_images: bool = False
+    split_gain: bool = False
+    pairs: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    candidates: int = 0
+    published: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sr", (self.sr,) if isinstance(self.sr, str) else tuple(self.sr))
@@ -64,7 +76,9 @@ class RunRecipe:
             raise ConfigError(f"name must be letters, digits, spaces, dots, dashes or underscores, got {self.name!r}.")
         if self.similarity not in SIMILARITIES:
             raise unknown_name("similarity", self.similarity, SIMILARITIES)
-        for key in ("scale", "threads", "seed"):
+        if self.published not in ("", "table5"):
+            raise unknown_name("published table", self.published, ["table5"])
+        for key in ("scale", "threads", "seed", "candidates"):
             value, least = getattr(self, key), 1 if key == "scale" else 0
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ConfigError(f"{key} must be a whole number of at least {least}, got {value!r}.")
@@ -81,11 +95,24 @@ def read_yaml(path: Path) -> Any:
         ConfigError: it cannot be read or is no YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{shown(path)}: not a YAML file ({' '.join(str(error).split())}).") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown(path)}: not a YAML file ({error}).") from error
+    return parse_yaml(text, shown(path))
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """Return the plain values of YAML text.
+
+    Raises:
+        ConfigError: it is no YAML; the message begins with `name`.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: not a YAML file ({' '.join(str(error).split())}).") from error
 
 
 def read_recipe(path: Path, kind: type[T], overrides: Mapping[str, Any] | None = None) -> T:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
+from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from faceup import __version__
 from faceup.acquire import Acquired
 from faceup.files import sha256_hex
 from faceup.manifest import Listing
+from faceup.metrics.alarm import Calibration, flagged, measures
 from faceup.recipe import RunRecipe
-from faceup.types import BOX, LANDMARKS, BackendInfo
+from faceup.types import BOX, LANDMARKS, BackendInfo, Embeddings, Sample
 from faceup.weights.catalog import spec
 
 # The packages that decide about numbers; onnxruntime has two names.
@@ -53,6 +55,8 @@ def detection_row(row: Acquired, label: str) -> dict[str, Any]:
         **{f"{name}_{axis}": float(points[i, k]) for i, name in enumerate(LANDMARKS) for k, axis in enumerate("xy")},
         "inter_eye_px": row.inter_eye_px,
         "faces": row.faces,
+        "scale": row.scale,
+        "sharpness": row.sharpness,
     }
 
 
@@ -63,6 +67,30 @@ def backend_entry(stage: str, label: str, info: BackendInfo, file: Path | None) 
     else:
         weights = [{"name": name, "sha256": spec(name).sha256} for name in info.weights]
     return {"stage": stage, "label": label, **info.as_dict(), "weights": weights}
+
+
+def alarm_table(
+    embeddings: Mapping[str, Embeddings],
+    consistency: Mapping[tuple[str, str], float],
+    detections: pd.DataFrame,
+    recipe: RunRecipe,
+) -> pd.DataFrame:
+    """Return the rows of alarm.csv: what each SR system did to each probe, and the flag (`faceup.metrics.alarm`).
+
+    The eye distance comes from the bicubic picture where the run has one, else from the first SR system that found a
+    face; it is given in pixels of the picture as it came.
+    """
+    probes = detections[(detections["role"] == "probe") & (detections["status"] == "ok")]
+    order = sorted(dict.fromkeys(probes["sr"]), key=lambda label: label != "bicubic")
+    eyes: dict[str, float] = {}
+    for label in order:
+        rows = probes[probes["sr"] == label]
+        for sample, pixels, scale in zip(rows["sample"], rows["inter_eye_px"], rows["scale"], strict=True):
+            eyes.setdefault(sample, pixels / scale)
+    content = (resources.files("faceup") / "metrics" / "alarm_calibration.json").read_text(encoding="utf-8")
+    calibration = Calibration.parse(json.loads(content))
+    measured = measures(embeddings, consistency, eyes)
+    return flagged(measured, calibration, recognizer=recipe.recognizer, scale=recipe.scale)
 
 
 def package_versions() -> dict[str, str]:
@@ -88,10 +116,7 @@ def run_record(
     command: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of run.json: everything that made the numbers, and what to know before trusting them."""
-    sides = {
-        name: [{"sample": s.sample_id, "subject": s.subject_id or "", "sha256": s.sha256} for s in side.samples]
-        for name, side in (("gallery", gallery), ("probes", probes))
-    }
+    sides = {name: [_sample(s) for s in side.samples] for name, side in (("gallery", gallery), ("probes", probes))}
     return {
         "faceup": __version__,
         "command": list(command),
@@ -101,11 +126,30 @@ def run_record(
         "device": device,
         "threads": torch.get_num_threads(),
         "seed": recipe.seed,
+        "candidates": drawn_candidates(recipe, gallery, probes),
         "backends": list(backends),
         **sides,
         "timings": {stage: round(value, 4) for stage, value in sorted(seconds.items())},
         "warnings": _warnings(gallery, probes, detections),
     }
+
+
+def drawn_candidates(recipe: RunRecipe, gallery: Listing, probes: Listing) -> list[str]:
+    """Return the candidates that the recipe has drawn with its seed, sorted; none where it asks for none.
+
+    A candidate is a subject with gallery pictures and probes.
+    """
+    enrolled = {s.subject_id for s in gallery.samples}
+    subjects = sorted({s.subject_id for s in probes.samples if s.subject_id and s.subject_id in enrolled})
+    if not recipe.candidates:
+        return []
+    order = np.random.default_rng(recipe.seed).permutation(len(subjects))
+    return sorted(subjects[k] for k in order[: recipe.candidates])
+
+
+def _sample(s: Sample) -> dict[str, Any]:
+    known = {"split": s.split or "", "attrs": dict(s.attrs)}
+    return {"sample": s.sample_id, "subject": s.subject_id or "", "sha256": s.sha256, **known}
 
 
 def _warnings(gallery: Listing, probes: Listing, detections: pd.DataFrame) -> list[str]:

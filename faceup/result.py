@@ -15,7 +15,7 @@ import pandas as pd
 from faceup.errors import DataError
 from faceup.files import shown, whole_folder
 from faceup.frames import write_csv
-from faceup.metrics.table5 import table5
+from faceup.metrics.table5 import of_candidates, table5
 from faceup.pictures import PictureStore
 from faceup.report.html import write_report
 from faceup.report.tables import write_tables
@@ -32,12 +32,16 @@ class RunResult:
         detections: one row per SR system and picture.
         record: the content of run.json.
         pictures: the pictures kept for the report; they lie on disk as long as this object lives.
+        alarm: one row per SR system and probe: how far the picture departs from what came, and the flag.
+        shared: with `split_gain`, the same as `similarity` with the same landmarks for every SR system.
     """
 
     similarity: pd.DataFrame
     detections: pd.DataFrame
     record: dict[str, Any]
     pictures: PictureStore
+    alarm: pd.DataFrame | None = None
+    shared: pd.DataFrame | None = None
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -70,9 +74,16 @@ class RunResult:
         write_csv(self.pictures.table(), folder / "pictures" / "pictures.csv")
         write_csv(self.similarity, folder / "similarity.csv", decimals=6)
         write_csv(self.detections, folder / "detections.csv", decimals=3)
+        if self.alarm is not None:
+            write_csv(self.alarm, folder / "alarm.csv", decimals=6)
+        if self.shared is not None:
+            write_csv(self.shared, folder / "similarity_shared.csv", decimals=6)
         text = json.dumps(self.record, indent=2, sort_keys=True, ensure_ascii=True)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
         write_tables(self.table, self.similarity, self.record, folder)
+        if self.record.get("candidates"):
+            drawn = of_candidates(self.similarity, self.record["candidates"])
+            write_tables(table5(drawn, self.record["recipe"]["sr"]), drawn, self.record, folder, "table_candidates")
         write_report(folder)
 
 

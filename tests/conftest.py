@@ -27,3 +27,44 @@ def shared() -> Path:
 def examples() -> Path:
     """The public-domain pictures of the repository."""
     return ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def _lpips_cache(pytestconfig: pytest.Config) -> Path:
+    """A cache folder that holds the weights of LPIPS, the user's own if they are there; else they are pulled once."""
+    from faceup.errors import WeightsError
+    from faceup.weights import cache, store
+    from faceup.weights.catalog import spec
+    from faceup.weights.fetch import UnreachableError
+    from faceup.weights.pull import pull
+
+    names = ("lpips-alex", "lpips-alex-heads")
+    try:
+        for name in names:
+            store.locate(spec(name))
+    except WeightsError:
+        folder = pytestconfig.cache.mkdir("faceup") if pytestconfig.cache else pytest.skip("pytest has no cache")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FACEUP_CACHE", str(folder))
+            try:
+                for name in names:
+                    pull(name)
+            except UnreachableError as error:
+                pytest.skip(f"the weights of LPIPS are not here and cannot be pulled: {error}")
+        return folder
+    return cache.folder()
+
+
+@pytest.fixture
+def lpips_weights(_lpips_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Makes the weights of LPIPS available; skips where they are not and no package index is reached."""
+    monkeypatch.setenv("FACEUP_CACHE", str(_lpips_cache))
+    return _lpips_cache
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A weight cache with nothing in it."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("FACEUP_CACHE", str(folder))
+    return folder

@@ -26,10 +26,10 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"manifest", "pictures"}),
     frozenset({"sr", "detect", "align", "embed", "match", "metrics"}),
     frozenset({"report"}),
-    frozenset({"acquire"}),
-    frozenset({"record", "result"}),
+    frozenset({"acquire", "compare"}),
+    frozenset({"shared_landmarks", "record", "result"}),
     frozenset({"pipeline"}),
-    frozenset({"archive", "train", "simulate", "evaluate_sr"}),
+    frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate", "datasets"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -46,7 +46,7 @@ def sides(examples: Path, tmp_path: Path) -> tuple[Path, Path]:
 
 def test_every_probe_meets_every_gallery_picture(result: faceup.RunResult) -> None:
     frame = result.similarity
-    names = "sr,probe,probe_subject,gallery,gallery_subject,genuine,detected,similarity,rank"
+    names = "sr,probe,probe_subject,gallery,gallery_subject,genuine,detected,similarity,rank,cosine"
     assert list(frame.columns) == names.split(",")
     gallery, probes = len(result.record["gallery"]), len(result.record["probes"])
     assert len(frame) == 2 * gallery * probes
@@ -93,6 +93,7 @@ def test_the_run_folder_is_complete_and_byte_identical_on_repeat(saved: Path, ex
     expected = {
         "similarity.csv",
         "detections.csv",
+        "alarm.csv",
         "table.csv",
         "table.md",
         "table.tex",
@@ -103,7 +104,15 @@ def test_the_run_folder_is_complete_and_byte_identical_on_repeat(saved: Path, ex
     assert {path.name for path in saved.iterdir()} == expected
     again = faceup.run(gallery=examples / "gallery", probes=examples / "probes", sr=["none", "bicubic"], device="cpu")
     second = again.save(tmp_path / "second")
-    for name in ("similarity.csv", "detections.csv", "table.csv", "table.md", "table.tex", "pictures/pictures.csv"):
+    for name in (
+        "similarity.csv",
+        "detections.csv",
+        "alarm.csv",
+        "table.csv",
+        "table.md",
+        "table.tex",
+        "pictures/pictures.csv",
+    ):
         assert (saved / name).read_bytes() == (second / name).read_bytes(), name
 
 

@@ -134,6 +134,30 @@ def test_a_plug_in_that_needs_something_that_is_not_installed(site: Path) -> Non
         registry.info("sr", "gone")
 
 
+WITH_WEIGHTS = GOOD.replace("generative=False", "generative=True, weights=('mirror-x4', 'mirror-x8')")
+
+
+def test_all_stands_for_what_runs_without_a_file(site: Path) -> None:
+    install(site, {"mirror": "someones_mirror", "amirror": "someones_other"})
+    (site / "someones_mirror.py").write_text(WITH_WEIGHTS)
+    (site / "someones_other.py").write_text(GOOD)
+    names = registry.expanded(["all"], 4)
+    assert names[:2] == ["none", "bicubic"]
+    assert {"sisn", "mirror"} <= set(names[2:])
+    assert names[2:] == sorted(names[2:])
+    assert {"amirror", "onnx", "spandrel"} & set(names) == set()
+    assert "mirror" in registry.expanded(["all"], 8)
+    assert registry.expanded(["all"], 3) == ["none", "bicubic"]
+    assert registry.expanded(["rcan:w.pth", "bicubic", "all"], 3) == ["rcan:w.pth", "bicubic", "none"]
+    assert registry.expanded(["bicubic", "sisn"], 4) == ["bicubic", "sisn"]
+
+
+def test_every_backend_that_all_names_is_built() -> None:
+    for scale in (2, 4, 8):
+        for name in registry.expanded(["all"], scale):
+            assert registry.build("sr", name, Options(scale=scale)).scale in (1, scale)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

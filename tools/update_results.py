@@ -22,7 +22,7 @@ import pandas as pd
 from faceup.evaluate_sr import METRICS, QualityRecipe, compared, summary
 from faceup.files import whole_or_not_at_all
 from faceup.manifest import name_parts
-from faceup.metrics.image_quality import bootstrap_interval
+from faceup.metrics.bootstrap import bootstrap_interval
 from faceup.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]

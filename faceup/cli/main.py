@@ -16,7 +16,9 @@ from faceup.errors import FaceupError
 # Name of the command and the line that `faceup --help` shows, so that help needs none of the modules.
 COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
+    "evaluate": "Measure run folders: error rates, intervals, comparisons, plots.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
+    "manifest": "Make, check and lock manifests of data sets you hold.",
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM, LPIPS, MPS).",
     "train": "Train a super-resolution network from a recipe.",
     "models": "List, pull and verify the weight files.",

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from faceup.errors import ConfigError
 from faceup.files import shown
 from faceup.recipe import SIMILARITIES, RunRecipe, make_recipe, read_recipe
 from faceup.runtime.device import DEVICES
@@ -31,6 +32,14 @@ from faceup.runtime.device import DEVICES
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to write [runs/NAME-HASH].")
 @click.option("--save-images", is_flag=True, default=None, help="Keep every picture after SR, not only the report's.")
+@click.option(
+    "--split-gain",
+    is_flag=True,
+    default=None,
+    help="Also compare with shared landmarks, to see where a gain comes from.",
+)
+@click.option("--data-root", type=click.Path(path_type=Path), help="Your copy of the data set that the recipe names.")
+@click.option("--pairs", metavar="CSV", help="Write only these comparisons: columns probe, gallery, fold.")
 @click.option("--force", is_flag=True, help="Replace an earlier run folder.")
 def command(
     gallery: str | None,
@@ -38,6 +47,7 @@ def command(
     sr: tuple[str, ...],
     min_face_size: int | None,
     recipe_file: Path | None,
+    data_root: Path | None,
     out: Path | None,
     force: bool,
     **settings: Any,
@@ -48,6 +58,8 @@ def command(
         given["sr"] = sr
     if recipe_file is not None:
         recipe = read_recipe(recipe_file, RunRecipe, {"name": recipe_file.stem, **given})
+        if recipe.pairs is not None and "pairs" not in given:
+            recipe = make_recipe(RunRecipe, {**recipe.as_dict(), "pairs": _beside(recipe.pairs, recipe_file)})
     else:
         recipe = make_recipe(RunRecipe, given)
     if min_face_size is not None:
@@ -59,8 +71,17 @@ def command(
     from faceup.report.tables import terminal_table
     from faceup.result import check_target
 
-    gallery, probes = gallery or _beside(recipe.gallery, recipe_file), probes or _beside(recipe.probes, recipe_file)
-    listings = pipeline.listed(recipe, gallery, probes)
+    if data_root is not None:
+        if not recipe.data or gallery or probes:
+            raise ConfigError("--data-root needs a recipe with `data`, and no --gallery or --probes beside it.")
+        from faceup.datasets.manifests import listings as data_listings
+
+        listings = data_listings(recipe.data, data_root, recipe.seed)
+    elif recipe.data and not (gallery and probes):
+        raise ConfigError(f"The recipe takes its pictures from {recipe.data.get('kind')}: give --data-root, your copy.")
+    else:
+        gallery, probes = gallery or _beside(recipe.gallery, recipe_file), probes or _beside(recipe.probes, recipe_file)
+        listings = pipeline.listed(recipe, gallery, probes)
     target = out or Path("runs") / pipeline.run_id(recipe, *listings)
     check_target(target, force=force)
     with bars() as progress:

@@ -15,7 +15,8 @@ from faceup import registry
 from faceup.errors import ConfigError, DataError, unknown_name
 from faceup.images import read_image, reduced_pair, resize
 from faceup.manifest import read_samples
-from faceup.metrics.image_quality import CHANNELS, bootstrap_interval, cropped, mps, psnr, ssim
+from faceup.metrics.bootstrap import bootstrap_interval
+from faceup.metrics.image_quality import CHANNELS, cropped, mps, psnr, ssim
 from faceup.protocols import SrBackend
 from faceup.runtime.device import pick_device
 from faceup.types import Image, Sample

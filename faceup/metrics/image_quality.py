@@ -89,21 +89,3 @@ def ssim(result: Image, original: Image, channel: str = "rgb") -> float:
 def mps(ssim: float, lpips: float) -> float:
     """Return the mean perceptual score 0.5 (SSIM + 1 - LPIPS) of one picture; higher is better (paper, section 4.1)."""
     return 0.5 * (ssim + 1 - lpips)
-
-
-def bootstrap_interval(
-    values: npt.ArrayLike, *, level: float = 0.95, rounds: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean.
-
-    Args:
-        values: one finite number per independent unit (picture or subject), at least one.
-        level: share of the resampled means inside.
-        rounds: number of resamples.
-        seed: of the generator, so that the same values give the same interval.
-    """
-    array = np.asarray(values, np.float64)
-    rng = np.random.default_rng(seed)
-    means = array[rng.integers(len(array), size=(rounds, len(array)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -98,6 +98,12 @@ def probes_per_candidate(similarity: pd.DataFrame) -> pd.Series[int]:
     return counts
 
 
+def of_candidates(similarity: pd.DataFrame, candidates: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of some candidates' probes; their ranks stay those among the whole gallery."""
+    rows: pd.DataFrame = similarity[similarity["probe_subject"].isin(list(candidates))]
+    return rows
+
+
 def candidate_column(subject: str) -> str:
     """Return the name of a candidate's column: the subject, with `candidate:` in front of a reserved name.
 

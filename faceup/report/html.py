@@ -15,7 +15,9 @@ import jinja2
 import pandas as pd
 
 from faceup.files import whole_or_not_at_all
-from faceup.metrics.table5 import probes_per_candidate, table5
+from faceup.metrics.alarm import MEASURES
+from faceup.metrics.table5 import of_candidates, probes_per_candidate, table5
+from faceup.report.evaluation import read_evaluation
 from faceup.report.panels import Panels
 from faceup.report.run_folder import Run, read_run
 from faceup.report.tables import METHOD, layout, note
@@ -64,6 +66,9 @@ def render(run: Run) -> str:
         strangers=[panel for panel in panels if not panel.known],
         anchors={panel.subject: panel.anchor for panel in known},
         left_out=builder.left_out,
+        evaluation=read_evaluation(run.folder),
+        drawn=_drawn(run),
+        alarm=_alarm(run),
     )
 
 
@@ -123,6 +128,39 @@ def _probe_counts(run: Run, counts: pd.Series[int]) -> dict[str, str]:
 def _acquisition(run: Run, label: str) -> dict[str, str]:
     rows = run.detections[(run.detections["role"] == "probe") & (run.detections["sr"] == label)]
     return {"method": method_name(label), **_failures(rows)}
+
+
+def _drawn(run: Run) -> dict[str, Any] | None:
+    """Return Table 5 of the candidates that the recipe has drawn, None where it has drawn none."""
+    names = run.record.get("candidates")
+    if not isinstance(names, list) or not names:
+        return None
+    rows = of_candidates(run.similarity, [str(name) for name in names])
+    table = table5(rows, run.sr)
+    foot = note(table, probes_per_candidate(rows), run.record["recipe"]["similarity"])
+    return {"columns": layout(table), "count": len(names), "note": foot}
+
+
+def _alarm(run: Run) -> list[dict[str, str]]:
+    """Return, for every SR system with an alarm, how many probes are flagged and for what."""
+    if run.alarm is None:
+        return []
+    lines = []
+    for label in run.sr:
+        rows = run.alarm[run.alarm["sr"] == label]
+        if len(rows):
+            checked = rows[[len(text.split()) < len(MEASURES) for text in rows["unchecked"]]]
+            reasons = [text.split() for text in checked["reasons"]]
+            counts = {measure: str(sum(measure in why for why in reasons)) for measure in MEASURES}
+            lines.append(
+                {
+                    "method": method_name(label),
+                    "flagged": share(int(checked["flagged"].sum()), len(checked)),
+                    "unchecked": str(len(rows) - len(checked)),
+                    **counts,
+                }
+            )
+    return lines
 
 
 def _failures(rows: pd.DataFrame) -> dict[str, str]:

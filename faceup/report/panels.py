@@ -112,6 +112,10 @@ class Panels:
         self.pictures = _keyed(run.pictures)
         self.detections = _keyed(run.detections)
         self.generative = {b["label"] for b in run.record["backends"] if b["stage"] == "sr" and b["generative"]}
+        self.flags: dict[tuple[str, str], str] = {}
+        if run.alarm is not None:
+            marked = run.alarm[run.alarm["flagged"] == 1]
+            self.flags = {(sr, probe): why for sr, probe, why in marked[["sr", "probe", "reasons"]].to_numpy().tolist()}
         self.embedded = 0
         self.left_out = 0
         probes = run.detections[run.detections["role"] == "probe"].drop_duplicates("sample")
@@ -169,7 +173,10 @@ class Panels:
             alt = f"GENERATED picture: probe {shortened(probe)} after {shortened(label)}; its details are invented"
         else:
             title, alt = label, f"Enlarged picture: probe {shortened(probe)} after {shortened(label)}"
-        return self._figure(key, kind, title, alt, self.detections.get(key), width, self._comparison(label, probe))
+        results = self._comparison(label, probe)
+        if why := self.flags.get((label, probe)):
+            results = (*results, f"FLAGGED by the hallucination alarm: {why.replace(' ', ', ')}")
+        return self._figure(key, kind, title, alt, self.detections.get(key), width, results)
 
     def _figure(
         self,

@@ -14,6 +14,7 @@ import pandas as pd
 
 from faceup.errors import DataError
 from faceup.files import csv_text, shown
+from faceup.metrics.alarm import MEASURES
 from faceup.recipe import SIMILARITIES
 from faceup.report.text import shortened
 from faceup.types import BOX, LANDMARKS
@@ -40,6 +41,7 @@ _SIMILARITY = ("sr", "probe", "probe_subject", "gallery", "gallery_subject")
 _FACE = (*BOX, "score", *POINTS, "inter_eye_px", "faces")
 _DETECTION = ("sr", "role", "sample", "subject", "status", "message")
 _PICTURE = ("sr", "role", "sample", "file")
+_ALARM = ("eye_lr_px", *MEASURES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,9 +51,12 @@ class Run:
     Attributes:
         folder: where it was read from.
         record: run.json.
-        similarity: similarity.csv; numbers are float64, NaN where the file has an empty cell.
-        detections: detections.csv, likewise.
+        similarity: similarity.csv; numbers are float64, NaN where the file has an empty cell. `cosine` is that of
+            `similarity` in folders of earlier versions, with every negative value as 0 where it was clipped.
+        detections: detections.csv, likewise; `scale` and `sharpness` are NaN in folders of earlier versions.
         pictures: pictures/pictures.csv with `generated` as 0 or 1; every file is inside the folder `pictures`.
+        alarm: alarm.csv, None where the folder has none.
+        shared: similarity_shared.csv, None where the folder has none.
     """
 
     folder: Path
@@ -59,6 +64,8 @@ class Run:
     similarity: pd.DataFrame
     detections: pd.DataFrame
     pictures: pd.DataFrame
+    alarm: pd.DataFrame | None = None
+    shared: pd.DataFrame | None = None
 
     @property
     def sr(self) -> list[str]:
@@ -80,10 +87,13 @@ def read_run(folder: Path) -> Run:
         raise DataError(f"{shown(folder)}: no such run folder.")
     record = _record(folder / "run.json")
     names = {csv_text(name): name for name in _names(record)}
-    similarity = _similarity(folder / "similarity.csv", names, record["recipe"]["sr"])
+    similarity = _similarity(folder / "similarity.csv", names, record["recipe"])
     detections = _detections(folder / "detections.csv", names)
     pictures = _pictures(folder / "pictures" / "pictures.csv", names)
-    return Run(folder, record, similarity, detections, pictures)
+    alarm = _alarm(folder / "alarm.csv", names) if (folder / "alarm.csv").is_file() else None
+    shared_csv = folder / "similarity_shared.csv"
+    shared = _similarity(shared_csv, names, record["recipe"]) if shared_csv.is_file() else None
+    return Run(folder, record, similarity, detections, pictures, alarm, shared)
 
 
 def damaged(path: Path, what: str) -> DataError:
@@ -113,6 +123,8 @@ def _record(path: Path) -> dict[str, Any]:
     for side in ("gallery", "probes"):
         for i, sample in enumerate(record[side]):
             _fields(path, sample, _SAMPLE, f"{side}[{i}]")
+            # Folders of earlier versions know neither.
+            _fields(path, {"split": "", "attrs": {}, **sample}, {"split": str, "attrs": dict}, f"{side}[{i}]")
     checked: dict[str, Any] = record
     return checked
 
@@ -132,7 +144,10 @@ def _names(record: dict[str, Any]) -> list[str]:
     return [*record["recipe"]["sr"], *(s["sample"] for s in samples), *(s["subject"] for s in samples)]
 
 
-def _table(path: Path, names: dict[str, str], texts: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+def _table(
+    path: Path, names: dict[str, str], texts: Sequence[str], numbers: Sequence[str], later: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a CSV file; the number columns `later` are NaN in files of earlier versions, which lack them."""
     try:
         read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
     except OSError as error:
@@ -144,8 +159,8 @@ def _table(path: Path, names: dict[str, str], texts: Sequence[str], numbers: Seq
     frame: pd.DataFrame = read.astype(object)
     for column in texts:
         frame[column] = frame[column].map({text: names.get(text, text) for text in frame[column].unique()})
-    for column in numbers:
-        frame[column] = _numbers(path, frame[column], column)
+    for column in (*numbers, *later):
+        frame[column] = _numbers(path, frame[column], column) if column in frame.columns else np.nan
     return frame
 
 
@@ -173,8 +188,9 @@ def _flags(path: Path, frame: pd.DataFrame, *columns: str) -> None:
         frame[column] = frame[column].astype(int)
 
 
-def _similarity(path: Path, names: dict[str, str], sr: list[str]) -> pd.DataFrame:
-    frame = _table(path, names, _SIMILARITY, ("genuine", "detected", "similarity", "rank"))
+def _similarity(path: Path, names: dict[str, str], recipe: Mapping[str, Any]) -> pd.DataFrame:
+    sr: list[str] = recipe["sr"]
+    frame = _table(path, names, _SIMILARITY, ("genuine", "detected", "similarity", "rank"), ("cosine", "fold"))
     _flags(path, frame, "genuine", "detected")
     same = (frame["probe_subject"] == frame["gallery_subject"]) & (frame["probe_subject"] != "")
     _check(path, same != (frame["genuine"] == 1), "genuine does not say whether the subjects are the same")
@@ -187,6 +203,9 @@ def _similarity(path: Path, names: dict[str, str], sr: list[str]) -> pd.DataFram
         path, (frame["rank"] < 1) | (frame["rank"] % 1 != 0) & frame["rank"].notna(), "a rank is a whole number from 1"
     )
     _check(path, frame.duplicated(["sr", "probe", "gallery"]), "the same comparison for a second time")
+    if frame["cosine"].isna().all():
+        frame["cosine"] = frame["similarity"] * 2 - 1 if recipe["similarity"] == "half" else frame["similarity"]
+    _check(path, frame["cosine"].notna() != (frame["detected"] == 1), "cosine must be given where detected is 1 only")
     if set(frame["sr"]) != set(sr):
         found = ", ".join(map(shortened, sorted(set(frame["sr"]))))
         raise damaged(path, f"holds the SR systems {found or 'none'}, but run.json names {', '.join(sr)}")
@@ -194,7 +213,7 @@ def _similarity(path: Path, names: dict[str, str], sr: list[str]) -> pd.DataFram
 
 
 def _detections(path: Path, names: dict[str, str]) -> pd.DataFrame:
-    frame = _table(path, names, _DETECTION, ("width", "height", *_FACE))
+    frame = _table(path, names, _DETECTION, ("width", "height", *_FACE), ("scale", "sharpness"))
     _check(path, ~frame["role"].isin(["gallery", "probe"]), "role must be gallery or probe")
     _check(path, ~frame["status"].isin(["ok", "no_face", "unreadable"]), "status must be ok, no_face or unreadable")
     ok = frame["status"] == "ok"
@@ -202,6 +221,19 @@ def _detections(path: Path, names: dict[str, str]) -> pd.DataFrame:
     readable = frame["status"] != "unreadable"
     _check(path, readable & ~((frame["width"] >= 1) & (frame["height"] >= 1)), "a picture without width or height")
     _check(path, frame.duplicated(["sr", "role", "sample"]), "the same picture for a second time")
+    return frame
+
+
+def _alarm(path: Path, names: dict[str, str]) -> pd.DataFrame:
+    frame = _table(path, names, ("sr", "probe", "reasons", "unchecked"), ("flagged", *_ALARM))
+    _flags(path, frame, "flagged")
+    _check(path, frame.duplicated(["sr", "probe"]), "the same picture for a second time")
+    for column in ("reasons", "unchecked"):
+        _check(
+            path,
+            ~frame[column].map(lambda text: set(text.split()) <= set(MEASURES)).astype(bool),
+            f"{column} must name measures",
+        )
     return frame
 
 

@@ -124,11 +124,11 @@ def to_markdown(table: pd.DataFrame, foot: str) -> str:
     lines = [
         f"**{TITLE}**",
         "",
-        _markdown_row([METHOD, *(_markdown(shortened(c.heading)) for c in columns)]),
-        _markdown_row([":--", *("--:" for _ in columns)]),
+        markdown_row([METHOD, *(markdown_text(shortened(c.heading)) for c in columns)]),
+        markdown_row([":--", *("--:" for _ in columns)]),
     ]
-    lines += _rows(table, columns, _markdown, "**{}**".format, _markdown_row)
-    return "\n".join([*lines, "", _markdown(f"{foot} {CAUTION}"), ""])
+    lines += _rows(table, columns, markdown_text, "**{}**".format, markdown_row)
+    return "\n".join([*lines, "", markdown_text(f"{foot} {CAUTION}"), ""])
 
 
 def to_latex(table: pd.DataFrame, foot: str) -> str:
@@ -165,7 +165,9 @@ def to_latex(table: pd.DataFrame, foot: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_tables(table: pd.DataFrame, similarity: pd.DataFrame, record: Mapping[str, Any], folder: Path) -> list[Path]:
+def write_tables(
+    table: pd.DataFrame, similarity: pd.DataFrame, record: Mapping[str, Any], folder: Path, stem: str = "table"
+) -> list[Path]:
     """Write table.csv, table.md and table.tex, each whole or not at all, and return their paths.
 
     Args:
@@ -173,13 +175,18 @@ def write_tables(table: pd.DataFrame, similarity: pd.DataFrame, record: Mapping[
         similarity: what `table` was made of.
         record: the content of run.json; its recipe names the similarity.
         folder: of the run.
+        stem: of the files' names.
 
     Raises:
         DataError: a file cannot be written.
     """
     kind = str(record["recipe"]["similarity"])
     foot = note(table, probes_per_candidate(similarity), kind)
-    texts = {"table.csv": to_csv(table, kind), "table.md": to_markdown(table, foot), "table.tex": to_latex(table, foot)}
+    texts = {
+        f"{stem}.csv": to_csv(table, kind),
+        f"{stem}.md": to_markdown(table, foot),
+        f"{stem}.tex": to_latex(table, foot),
+    }
     for name, text in texts.items():
         with whole_or_not_at_all(folder / name) as temporary:
             temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
@@ -273,11 +280,13 @@ _LATEX = {
 }
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Return text that means nothing to Markdown or HTML."""
     return "".join(_MARKDOWN.get(c, c) for c in text)
 
 
-def _markdown_row(cells: list[str]) -> str:
+def markdown_row(cells: list[str]) -> str:
+    """Return one line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -4,14 +4,11 @@ A bank holds aligned faces twice: as the five networks made them from an LR pict
 patch of a new face the most similar patches of the first kind are found near the same place; the new patch is written
 as their weighted sum (locally linear embedding), and the same sum of the second kind is the detail that goes with it.
 
-Everything is luma on a canonical grid: the template of aligned faces, enlarged. The paper's patch size, number of
-neighbours and detail filter are not published; the constants here are this project's.
+Everything is luma on a grid: the inner square of the template of aligned faces, enlarged. What the paper leaves open
+(patches, neighbours, filter) is `LcgeConfig`'s.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -20,37 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from faceup.networks.lcge import LcgeConfig
 from faceup.types import Floats, Image
 
-# The part of the 112 x 112 template that holds all components, and how many times it is enlarged.
-_LEFT, _TOP, _SIDE = 20.0, 30.0, 76.0
-ZOOM = 1.25
-GRID = int(_SIDE * ZOOM)
-PATCH, STRIDE, NEIGHBOURS, RIDGE = 7, 3, 5, 1e-3
-# Patches are compared up to so many strides away from their own place.
-REACH = 1
-_PLACES = (GRID - PATCH) // STRIDE + 1
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Bank:
-    """Aligned faces twice, in the same order.
-
-    Attributes:
-        generated: (N, GRID, GRID) uint8 luma, of the networks' pictures.
-        real: likewise, of the originals.
-    """
-
-    generated: Tensor
-    real: Tensor
-
-    def __post_init__(self) -> None:
-        wanted = (len(self.generated), GRID, GRID)
-        if tuple(self.generated.shape) != wanted or self.real.shape != self.generated.shape or not wanted[0]:
-            raise ValueError(
-                f"a bank needs two times (N, {GRID}, {GRID}), got {self.generated.shape}, {self.real.shape}"
-            )
 
 
 def luma(pixels: npt.NDArray[np.uint8]) -> Floats:
@@ -59,109 +29,117 @@ def luma(pixels: npt.NDArray[np.uint8]) -> Floats:
     return grey
 
 
-def on_grid(grey: Floats, matrix: npt.ArrayLike) -> Floats:
-    """Warp luma to the canonical grid, (GRID, GRID) float32; `matrix` maps the picture to the template."""
-    size = (GRID, GRID)
-    warped = cv2.warpAffine(grey, _to_grid(matrix), size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def on_grid(grey: Floats, matrix: npt.ArrayLike, config: LcgeConfig) -> Floats:
+    """Warp luma to the grid, (G, G) float32; `matrix` maps the picture to the template."""
+    size = (config.grid, config.grid)
+    warp = _to_grid(matrix, config)
+    warped = cv2.warpAffine(grey, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.float32)
 
 
-def from_grid(detail: Floats, matrix: npt.ArrayLike, width: int, height: int) -> Floats:
-    """Warp what lies on the canonical grid back into a picture of the given size, 0 outside the grid."""
+def from_grid(detail: Floats, matrix: npt.ArrayLike, config: LcgeConfig, width: int, height: int) -> Floats:
+    """Warp what lies on the grid back into a picture of the given size, 0 outside the grid."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(
-        detail, _to_grid(matrix), (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    warp = _to_grid(matrix, config)
+    warped = cv2.warpAffine(detail, warp, (width, height), flags=flags, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
     return np.asarray(warped, np.float32)
 
 
-def _to_grid(matrix: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    scaled = np.asarray(matrix, np.float64) * ZOOM
+def _to_grid(matrix: npt.ArrayLike, config: LcgeConfig) -> npt.NDArray[np.float64]:
+    scaled = np.asarray(matrix, np.float64) * config.zoom
     # Pixel centres lie at integers, on the template and on the grid alike.
-    scaled[:, 2] += ZOOM * (0.5 - np.array([_LEFT, _TOP])) - 0.5
+    scaled[:, 2] += config.zoom * (0.5 - np.array(config.inner[:2])) - 0.5
     return scaled
 
 
-def detail(face: Floats, bank: Bank, sigma: float) -> Floats:
-    """Return what the bank adds to a face that the networks made.
+class Exemplars:
+    """A bank, cut into patches.
 
     Args:
-        face: (GRID, GRID) luma on the canonical grid.
-        bank: the exemplars.
-        sigma: of the Gaussian that parts coarse from fine, in pixels of the grid.
+        generated: (N, G, G) uint8 luma on the grid, of the networks' pictures.
+        real: likewise, of the originals, in the same order.
+        config: the grid and the patches.
 
-    Returns:
-        (GRID, GRID) float32: the fine part of the real patches less the fine part of the face.
+    Raises:
+        ValueError: the shapes are not those.
     """
-    wanted = _patches(torch.from_numpy(np.ascontiguousarray(face))[None])[0]  # (49, P, P)
-    made, true = _patches(bank.generated.float()), _patches(bank.real.float())  # (N, 49, P, P)
-    places, count = _PLACES * _PLACES, len(bank.generated)
-    shifts = [(dy, dx) for dy in range(-REACH, REACH + 1) for dx in range(-REACH, REACH + 1)]
-    query = wanted.reshape(PATCH * PATCH, places).T  # (places, 49)
-    distances = []
-    for dy, dx in shifts:
-        near = _moved(made, dy, dx).reshape(count, PATCH * PATCH, places)
-        # |a - b|^2 without |b|^2, which is the same for all candidates.
-        distances.append(near.square().sum(dim=1) - 2 * torch.einsum("nkp,pk->np", near, query))
-    best = (
-        torch.stack(distances)
-        .reshape(len(shifts) * count, places)
-        .topk(min(NEIGHBOURS, len(shifts) * count), dim=0, largest=False)
-    )
-    chosen = best.indices.T  # (places, K)
-    candidates, answers = (_gather(patches, shifts, chosen, count) for patches in (made, true))  # (places, K, 49)
-    weights = _reconstruction_weights(query, candidates)
-    synthesised = (weights[:, None] @ answers)[:, 0]  # (places, 49), mean-free
-    summed = F.fold(synthesised.T[None], (GRID, GRID), PATCH, stride=STRIDE)[0, 0]
-    covered = F.fold(torch.ones_like(synthesised.T)[None], (GRID, GRID), PATCH, stride=STRIDE)[0, 0]
-    means = F.fold(
-        _means(torch.from_numpy(np.ascontiguousarray(face))[None])[0].reshape(1, 1, places).expand(1, PATCH**2, places),
-        (GRID, GRID), PATCH, stride=STRIDE,
-    )[0, 0]  # fmt: skip
-    whole = torch.where(covered > 0, (summed + means) / covered.clamp(min=1), torch.from_numpy(face)).numpy()
-    fine: Floats = _fine(whole, sigma) - _fine(face, sigma)
-    return fine
+
+    def __init__(self, generated: Tensor, real: Tensor, config: LcgeConfig) -> None:
+        wanted = (len(generated), config.grid, config.grid)
+        if tuple(generated.shape) != wanted or real.shape != generated.shape or not len(generated):
+            raise ValueError(f"two times (N, {config.grid}, {config.grid}) wanted, got {generated.shape}, {real.shape}")
+        self.config, self.count = config, len(generated)
+        self.side = (config.grid - config.patch) // config.stride + 1  # patches in a row
+        self.made, self.true = (self._patches(bank.float()) for bank in (generated, real))
+        steps = range(-config.reach, config.reach + 1)
+        self.shifts = torch.tensor([(dy, dx) for dy in steps for dx in steps])
+        self.covered = self._laid(torch.ones(self.side**2, config.patch**2))
+
+    def detail(self, face: Floats, sigma: float) -> Floats:
+        """Return what the bank adds to a face that the networks made.
+
+        Args:
+            face: (G, G) luma on the grid.
+            sigma: of the Gaussian that parts coarse from fine, in pixels of the grid.
+
+        Returns:
+            (G, G) float32: the fine part of the real patches less the fine part of the face.
+        """
+        picture = torch.from_numpy(np.ascontiguousarray(face))
+        query = self._patches(picture[None])[0].flatten(1).T  # (places, K^2), without their means
+        chosen = self._nearest(query)
+        weights = self._weights(query, self._gather(self.made, chosen))
+        written = (weights[:, None] @ self._gather(self.true, chosen))[:, 0]
+        means = F.avg_pool2d(picture[None, None], self.config.patch, self.config.stride).reshape(-1, 1)
+        laid = self._laid(written + means) / self.covered.clamp(min=1)
+        whole = torch.where(self.covered > 0, laid, picture).numpy()
+        fine: Floats = _fine(whole, sigma) - _fine(face, sigma)
+        return fine
+
+    def _patches(self, faces: Tensor) -> Tensor:
+        """Return (N, K^2, P, P): every patch of (N, G, G) less its mean."""
+        columns = F.unfold(faces[:, None], self.config.patch, stride=self.config.stride)
+        columns = columns - columns.mean(dim=1, keepdim=True)
+        return columns.view(*columns.shape[:2], self.side, self.side)
+
+    def _laid(self, patches: Tensor) -> Tensor:
+        """Return the sum (G, G) of patches (places, K^2) laid where they belong."""
+        grid = (self.config.grid, self.config.grid)
+        return F.fold(patches.T[None], grid, self.config.patch, stride=self.config.stride)[0, 0]
+
+    def _nearest(self, query: Tensor) -> Tensor:
+        """Return (places, neighbours): the nearest candidates of every place, numbered by shift and then by face."""
+        distances = []
+        for dy, dx in self.shifts.tolist():
+            rows, columns = ((torch.arange(self.side) + d).clamp(0, self.side - 1) for d in (dy, dx))
+            near = self.made[:, :, rows][:, :, :, columns].flatten(2)
+            # |a - b|^2 without |b|^2, which is the same for all candidates.
+            distances.append(near.square().sum(dim=1) - 2 * torch.einsum("nkp,pk->np", near, query))
+        every = torch.cat(distances)
+        return every.topk(min(self.config.neighbours, len(every)), dim=0, largest=False).indices.T
+
+    def _gather(self, patches: Tensor, chosen: Tensor) -> Tensor:
+        """Return (places, neighbours, K^2): the patches of the chosen candidates."""
+        steps = self.shifts[chosen // self.count]
+        place = torch.arange(len(chosen))[:, None]
+        rows = (place // self.side + steps[..., 0]).clamp(0, self.side - 1)
+        columns = (place % self.side + steps[..., 1]).clamp(0, self.side - 1)
+        return patches[chosen % self.count, :, rows, columns]
+
+    def _weights(self, query: Tensor, candidates: Tensor) -> Tensor:
+        """Return (places, neighbours): weights of sum 1 that write each query as its candidates."""
+        away = candidates - query[:, None]
+        gram = away @ away.transpose(1, 2)
+        places, count = gram.shape[:2]
+        ridge = self.config.ridge * gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=1e-6)
+        solved = torch.linalg.solve(gram + ridge[:, None, None] * torch.eye(count), torch.ones(places, count, 1))
+        weights: Tensor = solved[..., 0] / solved.sum(dim=1)
+        return weights
 
 
 def _fine(grey: Floats, sigma: float) -> Floats:
     smooth = cv2.GaussianBlur(grey, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     return grey - np.asarray(smooth, np.float32)
-
-
-def _patches(faces: Tensor) -> Tensor:
-    """Return (N, 49, P, P): every patch of (N, GRID, GRID) less its mean."""
-    columns = F.unfold(faces[:, None], PATCH, stride=STRIDE).view(len(faces), PATCH * PATCH, _PLACES, _PLACES)
-    return columns - columns.mean(dim=1, keepdim=True)
-
-
-def _means(faces: Tensor) -> Tensor:
-    return F.avg_pool2d(faces[:, None], PATCH, STRIDE)[:, 0]
-
-
-def _moved(patches: Tensor, dy: int, dx: int) -> Tensor:
-    """Return at every place the patch `dy`, `dx` strides away; at the border the nearest that there is."""
-    rows = (torch.arange(_PLACES) + dy).clamp(0, _PLACES - 1)
-    columns = (torch.arange(_PLACES) + dx).clamp(0, _PLACES - 1)
-    return patches[:, :, rows][:, :, :, columns]
-
-
-def _gather(patches: Tensor, shifts: Sequence[tuple[int, int]], chosen: Tensor, count: int) -> Tensor:
-    """Return (places, K, 49): the chosen candidates, numbered by shift and then by face."""
-    steps = torch.tensor(shifts)[chosen // count]  # (places, K, 2)
-    place = torch.arange(len(chosen))[:, None]
-    rows = (place // _PLACES + steps[..., 0]).clamp(0, _PLACES - 1)
-    columns = (place % _PLACES + steps[..., 1]).clamp(0, _PLACES - 1)
-    return patches[chosen % count, :, rows, columns]
-
-
-def _reconstruction_weights(query: Tensor, candidates: Tensor) -> Tensor:
-    """Return (places, K): weights of sum 1 that write each query as its candidates, with a ridge for stability."""
-    away = candidates - query[:, None]
-    gram = away @ away.transpose(1, 2)
-    count = gram.shape[1]
-    ridge = RIDGE * gram.diagonal(dim1=1, dim2=2).sum(dim=1).clamp(min=1e-6)
-    solved = torch.linalg.solve(gram + ridge[:, None, None] * torch.eye(count), torch.ones(len(gram), count, 1))[..., 0]
-    return solved / solved.sum(dim=1, keepdim=True)
 
 
 def paste(picture: Image, change: Floats) -> Image:

@@ -82,10 +82,8 @@ def load_network(
 
 
 def _not_shipped(info: BackendInfo, title: str, scale: int) -> str:
-    if not info.weights:
-        return (
-            f"No {title} weights are shipped: give a file, --sr {info.name}:FILE (an official checkpoint, or one that "
-            f"`faceup train` made with network: {info.name})."
-        )
-    have = ", ".join(name.removeprefix(f"{info.name}-") for name in info.weights)
-    return f"No {title} weights for x{scale} are shipped (only {have}): give a file, --sr {info.name}:FILE."
+    have = ", ".join(name.removeprefix(f"{info.name}-") for name in info.weights) or "none"
+    return (
+        f"No {title} weights for x{scale} are shipped (shipped: {have}): give a file, --sr {info.name}:FILE, an "
+        "official checkpoint or one of `faceup train`."
+    )

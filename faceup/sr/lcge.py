@@ -17,7 +17,7 @@ from faceup.protocols import Detector
 from faceup.registry import Options
 from faceup.runtime.batching import by_size
 from faceup.runtime.torch_sr import BATCH_PIXELS
-from faceup.sr._exemplars import ZOOM, Bank, detail, from_grid, luma, on_grid, paste
+from faceup.sr._exemplars import Exemplars, from_grid, luma, on_grid, paste
 from faceup.sr._face_parts import component_weights
 from faceup.sr._network import load_network
 from faceup.types import BackendInfo, Floats, Image
@@ -46,7 +46,7 @@ def generate(
         device: where to compute.
     """
     width, height = images[0].width * net.config.scale, images[0].height * net.config.scale
-    weights = np.stack([component_weights(faces, width=width, height=height) for faces in matrices])
+    weights = np.stack([component_weights(faces, net.config, width=width, height=height) for faces in matrices])
     stacked = torch.from_numpy(np.stack([image.pixels for image in images])).to(device)
     with torch.inference_mode():
         y = net(stacked.permute(0, 3, 1, 2).float(), torch.from_numpy(weights).to(device))
@@ -61,9 +61,9 @@ class LcgeSr:
     enlarged by the network of the rest alone: a guessed place would paint facial features onto anything.
     """
 
-    def __init__(self, net: Lcge, bank: Bank, device: str) -> None:
+    def __init__(self, net: Lcge, exemplars: Exemplars, device: str) -> None:
         self.net = net.eval().requires_grad_(False).to(device)
-        self.scale, self.bank, self.device = net.config.scale, bank, torch.device(device)
+        self.scale, self.exemplars, self.device = net.config.scale, exemplars, torch.device(device)
         self.detector: Detector = registry.build("detect", "mtcnn", Options(device=device))
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
@@ -78,13 +78,15 @@ class LcgeSr:
         return [self._enhanced(image, faces) for image, faces in zip(generated, matrices, strict=True)]
 
     def _enhanced(self, image: Image, faces: Sequence[Floats]) -> Image:
+        config, size = self.net.config, {"width": image.width, "height": image.height}
         change = np.zeros((image.height, image.width), np.float32)
         for matrix in faces:
-            shrink = float(np.hypot(matrix[0][0], matrix[1][0])) * ZOOM
+            # Pixels of the grid that one LR pixel covers.
+            zoom = self.scale * config.zoom * float(np.hypot(matrix[0, 0], matrix[1, 0]))
             with torch.inference_mode():
-                fine = detail(on_grid(luma(image.pixels), matrix), self.bank, sigma=max(self.scale / 2 * shrink, 0.5))
-            share = component_weights([matrix], width=image.width, height=image.height).sum(axis=0)
-            change += share * from_grid(fine, matrix, image.width, image.height)
+                fine = self.exemplars.detail(on_grid(luma(image.pixels), matrix, config), max(config.fine * zoom, 0.5))
+            share = component_weights([matrix], config, **size).sum(axis=0)
+            change += share * from_grid(fine, matrix, config, **size)
         return paste(image, change)
 
 
@@ -95,15 +97,15 @@ def build(options: Options) -> LcgeSr:
         ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's, or the bank of faces is missing.
     """
-    banks: list[Bank] = []
+    exemplars: list[Exemplars] = []
 
     def load(state: Mapping[str, Tensor], config: LcgeConfig | None) -> Lcge:
         net = load_lcge({key: value for key, value in state.items() if not key.startswith(BANK)}, config)
         try:
-            banks.append(Bank(state[f"{BANK}generated"], state[f"{BANK}real"]))
+            exemplars.append(Exemplars(state[f"{BANK}generated"], state[f"{BANK}real"], net.config))
         except (KeyError, ValueError) as error:
             raise WeightsError(f"The bank of faces is missing or damaged ({error}).") from error
         return net
 
     net = load_network(options, INFO, "LCGE", LcgeConfig, load)
-    return LcgeSr(net, banks[0], options.device)
+    return LcgeSr(net, exemplars[0], options.device)

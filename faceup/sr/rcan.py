@@ -1,4 +1,4 @@
-"""RCAN (ECCV 2018): no weights are shipped; `rcan:FILE` takes an official checkpoint or one of `faceup train`."""
+"""RCAN (ECCV 2018): compact weights of this project by default, another checkpoint by `rcan:FILE`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ INFO = BackendInfo(
     name="rcan",
     version="1",
     licence="Apache-2.0",
-    summary="residual channel attention network; bring your own weights",
+    summary="residual channel attention network; compact, trained on clean bicubic reduction",
     generative=True,
-    weights=(),
+    weights=("rcan-x4",),
 )
 
 
@@ -22,7 +22,7 @@ def build(options: Options) -> TorchSr:
     """Build the backend.
 
     Raises:
-        ConfigError: no weights file is given, or it is for another scale.
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's.
     """
     return build_network(options, INFO, "RCAN", RcanConfig, load_rcan)

@@ -14,7 +14,7 @@ from faceup.types import BackendInfo
 
 INFO = BackendInfo(
     name="sisn",
-    version="1",
+    version="2",
     licence="Apache-2.0",
     summary="split-attention in split-attention network, trained on clean bicubic reduction",
     generative=True,

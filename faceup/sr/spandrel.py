@@ -17,7 +17,7 @@ from faceup.runtime.torch_sr import TorchSr
 from faceup.types import BackendInfo
 from faceup.weights import store
 
-# The largest networks (transformers) take a hundred times the memory of the compact ones of this package.
+# Few, because transformers need far more memory for a pixel than the compact networks of this package.
 BATCH_PIXELS = 4 * 1024
 
 INFO = BackendInfo(

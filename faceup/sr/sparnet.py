@@ -1,4 +1,4 @@
-"""SPARNet (TIP 2020): no weights are shipped; `sparnet:FILE` takes an official checkpoint or one of `faceup train`.
+"""SPARNet (TIP 2020): compact weights of this project by default, another checkpoint by `sparnet:FILE`.
 
 The official checkpoints are CC BY-NC-SA 4.0: whoever gives one is bound by that licence.
 """
@@ -19,7 +19,7 @@ INFO = BackendInfo(
     name="sparnet",
     version="1",
     licence="Apache-2.0",
-    summary="spatial attention residual network for aligned faces; bring your own weights",
+    summary="spatial attention residual network for aligned faces; compact, trained on clean bicubic reduction",
     generative=True,
     weights=(),
 )
@@ -31,7 +31,7 @@ def build(options: Options) -> TorchSr:
     An official checkpoint does not say its scale (all were trained at 8) and is used at the scale that is asked for.
 
     Raises:
-        ConfigError: no weights file is given, or it is for another scale.
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's.
     """
 

@@ -1,4 +1,4 @@
-"""SRFBN (CVPR 2019): no weights are shipped; `srfbn:FILE` takes an official checkpoint or one of `faceup train`."""
+"""SRFBN (CVPR 2019): compact weights of this project by default, another checkpoint by `srfbn:FILE`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INFO = BackendInfo(
     name="srfbn",
     version="1",
     licence="Apache-2.0",
-    summary="super-resolution feedback network, 4 steps; bring your own weights",
+    summary="super-resolution feedback network; compact, trained on clean bicubic reduction",
     generative=True,
     weights=(),
 )
@@ -25,7 +25,7 @@ def build(options: Options) -> TorchSr:
     """Build the backend.
 
     Raises:
-        ConfigError: no weights file is given, or it is for another scale.
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's.
     """
     return build_network(options, INFO, "SRFBN", SrfbnConfig, load_srfbn, BATCH_PIXELS)

@@ -14,6 +14,7 @@ from faceup.errors import DataError
 from faceup.files import shown
 from faceup.geometry import similarity_transform
 from faceup.images import read_image, reduced_pair
+from faceup.networks.lcge import LcgeConfig
 from faceup.protocols import Detector
 from faceup.sr._face_parts import component_weights
 from faceup.types import Floats, Image, Pixels
@@ -43,8 +44,17 @@ class PairSet:
         faces: per picture, one matrix a face from HR pixels to the template of aligned faces; None if not asked for.
     """
 
-    def __init__(self, folder: Path, first: int, last: int, scale: int, *, with_faces: bool = False) -> None:
-        """Read the files whose names are numbers from `first` to `last`, and find the faces in them if asked for.
+    def __init__(
+        self, folder: Path, first: int, last: int, scale: int, *, components: LcgeConfig | None = None
+    ) -> None:
+        """Read the files whose names are numbers from `first` to `last`.
+
+        Args:
+            folder: of the pictures.
+            first: number of the first picture.
+            last: number of the last.
+            scale: how many times HR is larger than LR.
+            components: where facial components are, if the network gets them; faces are then looked for.
 
         Raises:
             DataError: the folder is missing, a number is missing, or sizes differ.
@@ -55,7 +65,8 @@ class PairSet:
         self.hr = np.stack([p[0].pixels for p in pairs])
         self.lr = np.stack([p[1].pixels for p in pairs])
         self.scale = scale
-        self.faces = _faces(self.hr) if with_faces else None
+        self.components = components
+        self.faces = _faces(self.hr) if components is not None else None
 
     def __len__(self) -> int:
         return len(self.hr)
@@ -86,16 +97,22 @@ class PairSet:
             top, left = y * self.scale, x * self.scale
             lr.append(turned(self.lr[n, y : y + patch, x : x + patch]))
             hr.append(turned(self.hr[n, top : top + side, left : left + side]))
-            if self.faces is not None:
-                weights = component_weights(self.faces[n], width=side, height=side, left=left, top=top)
-                components.append(turned(weights.transpose(1, 2, 0)))
+            if (weights := self._components(n, left, top, side, side)) is not None:
+                components.append(turned(weights))
         return self._inputs(lr, components), to_tensor(hr)
 
     def whole(self, n: int) -> tuple[Tensor, ...]:
         """Return what the network takes for picture `n` as a whole, a batch of one."""
         height, width = self.hr.shape[1:3]
-        faces = None if self.faces is None else component_weights(self.faces[n], width=width, height=height)
-        return self._inputs([self.lr[n]], [] if faces is None else [faces.transpose(1, 2, 0)])
+        weights = self._components(n, 0, 0, width, height)
+        return self._inputs([self.lr[n]], [] if weights is None else [weights])
+
+    def _components(self, n: int, left: int, top: int, width: int, height: int) -> Floats | None:
+        """Return (height, width, 4), how much each component has of a part of HR picture `n`; None if not asked for."""
+        if self.faces is None or self.components is None:
+            return None
+        part = {"left": left, "top": top, "width": width, "height": height}
+        return component_weights(self.faces[n], self.components, **part).transpose(1, 2, 0)
 
     def _inputs(self, lr: Sequence[Pixels], components: Sequence[Floats]) -> tuple[Tensor, ...]:
         return (to_tensor(lr), to_tensor(components)) if components else (to_tensor(lr),)

@@ -42,8 +42,8 @@ def add_bank(file: Path, pairs: PairSet, count: int) -> None:
     for n in chosen:
         matrices = pairs.faces[n]
         (made,) = generate(net, [Image(pairs.lr[n])], [matrices], torch.device("cpu"))
-        generated.append(on_grid(luma(made.pixels), matrices[0]))
-        real.append(on_grid(luma(pairs.hr[n]), matrices[0]))
+        generated.append(on_grid(luma(made.pixels), matrices[0], net.config))
+        real.append(on_grid(luma(pairs.hr[n]), matrices[0], net.config))
     state |= {f"{BANK}generated": _bytes(generated), f"{BANK}real": _bytes(real)}
     with whole_or_not_at_all(file) as path:
         save_file(state, path, metadata=metadata)

@@ -33,8 +33,6 @@ class TrainRecipe(Course):
         alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
         patch: side of the LR crop in pixels; with `surveillance` the crops are as large as the faces need, and their
             number follows, so that a step has about `batch` times `patch` squared LR pixels.
-        components: whether the network also gets the facial components of every crop (LCGE); faces are then looked for
-            in all pictures first.
         exemplars: number of training faces that are added to the weights as a bank of real detail (LCGE).
     """
 
@@ -48,22 +46,21 @@ class TrainRecipe(Course):
     identity_from: int = 0
     alignment_jitter: float = 0.0
     patch: int = 32
-    components: bool = False
     exemplars: int = 0
 
     def __post_init__(self) -> None:
         Course.__post_init__(self)
         if self.patch < 1:
             raise ConfigError(f"Recipe {self.name}: patch must be at least 1, got {self.patch}.")
-        if self.exemplars < 0 or (self.exemplars and not self.components):
-            raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces and needs components: true.")
+        if self.exemplars < 0 or (self.exemplars and self.network != "lcge"):
+            raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces, and only lcge has a bank of them.")
         if self.degradation not in DEGRADATIONS:
             raise unknown_name(f"degradation of recipe {self.name}", self.degradation, DEGRADATIONS)
         clean = self.degradation == "bicubic"
         if clean and (self.degradation_ranges or self.identity):
             raise ConfigError(f"Recipe {self.name}: degradation_ranges and identity need degradation: surveillance.")
-        if not clean and self.components:
-            raise ConfigError(f"Recipe {self.name}: components need degradation: bicubic.")
+        if not clean and self.network == "lcge":
+            raise ConfigError(f"Recipe {self.name}: lcge learns from whole pictures, with degradation: bicubic.")
         make_ranges(self.degradation_ranges)
         if min(self.identity, self.identity_from, self.alignment_jitter) < 0:
             raise ConfigError(f"Recipe {self.name}: identity, identity_from and alignment_jitter start at 0.")

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from faceup import networks
 from faceup.errors import WeightsError
+from faceup.networks.lcge import Lcge
 from faceup.train.data import PairSet
 from faceup.train.degrade import make_ranges
 from faceup.train.exemplars import add_bank
@@ -85,17 +86,24 @@ class SrTask:
 
     def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
-        self.train_set, self.validation_set = (
-            pictures(recipe, folder, *numbers, cache=cache) for numbers in (recipe.train, recipe.validation)
-        )
+        self.net = self._built()
+        self.started_from = start_from(self.net, recipe.start) if recipe.start else ""
+        # LCGE also gets the facial components of every crop.
+        components = self.net.config if isinstance(self.net, Lcge) else None
+
+        def read(first: int, last: int) -> PairSet | SurveillanceSet:
+            if recipe.degradation == "surveillance":
+                faces = FaceSet(folder, first, last, cache=cache)
+                return SurveillanceSet(faces, recipe.scale, make_ranges(recipe.degradation_ranges))
+            return PairSet(folder, first, last, recipe.scale, components=components)
+
+        self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
         self.identity = IdentityTerm() if recipe.degradation == "surveillance" else None
         self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
         self.score = "identity" if recipe.identity else "psnr"
         self.sizes = len(self.train_set), len(self.validation_set)
         options = json.dumps({**recipe.network_options, "scale": recipe.scale}, sort_keys=True)
         self.metadata = {"network": recipe.network, "options": options}
-        self.net = self._built()
-        self.started_from = start_from(self.net, recipe.start) if recipe.start else ""
         self.batches: Ahead[Any] = Ahead(
             lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch, patch=r.patch)
         )
@@ -154,18 +162,6 @@ class SrTask:
         if isinstance(self.train_set, SurveillanceSet):
             told["training_pictures_without_a_face"] = self.train_set.faces.left_out
         return told
-
-
-def pictures(recipe: TrainRecipe, folder: Path, first: int, last: int, *, cache: Path) -> PairSet | SurveillanceSet:
-    """Read the pictures of a recipe.
-
-    Raises:
-        DataError: pictures are missing, differ in size, or show no face.
-    """
-    if recipe.degradation == "surveillance":
-        faces = FaceSet(folder, first, last, cache=cache)
-        return SurveillanceSet(faces, recipe.scale, make_ranges(recipe.degradation_ranges))
-    return PairSet(folder, first, last, recipe.scale, with_faces=recipe.components)
 
 
 def named_weights(name: str) -> store.LoadedWeights:

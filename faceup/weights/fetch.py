@@ -56,7 +56,9 @@ class Network:
         if urlsplit(url).scheme not in ("https", "http", "file"):
             raise WeightsError(f"{url}: only https, http and file URLs are read.")
         bare, headers = _without_password(url)
-        request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "faceup", **headers})
+        request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "faceup"})
+        for name, value in headers.items():
+            request.add_unredirected_header(name, value)  # another host must not get the password
         try:
             return self._opener().open(request, timeout=self.timeout)
         except urllib.error.HTTPError as error:
@@ -105,23 +107,31 @@ def download(
     Raises:
         UnreachableError: it cannot be had, or not within `MAX_SECONDS`.
         WeightsError: it is not the file that was expected.
+        OSError: `target` cannot be written.
     """
     bare, deadline, hasher, done = _without_password(url)[0], time.monotonic() + MAX_SECONDS, hashlib.sha256(), 0
-    try:
-        with network.open(url) as answer, target.open("wb") as file:
-            while chunk := answer.read(_CHUNK):
-                done += len(chunk)
-                if done > size:
-                    raise WeightsError(f"{bare}: longer than the {size} bytes expected; not the catalogued file.")
-                if time.monotonic() > deadline:
-                    raise UnreachableError(f"{bare}: not done after {MAX_SECONDS:.0f} s.")
-                hasher.update(chunk)
-                file.write(chunk)
-                if on_bytes is not None:
-                    on_bytes(done, size)
-    except (OSError, HTTPException) as error:
-        raise UnreachableError(f"{bare}: broken off after {done} of {size} bytes ({error}).") from error
+    with network.open(url) as answer, target.open("wb") as file:
+        while chunk := _some(answer, f"{bare}: broken off after {done} of {size} bytes"):
+            done += len(chunk)
+            if done > size:
+                raise WeightsError(f"{bare}: longer than the {size} bytes expected; not the catalogued file.")
+            if time.monotonic() > deadline:
+                raise UnreachableError(f"{bare}: not done after {MAX_SECONDS:.0f} s.")
+            hasher.update(chunk)
+            file.write(chunk)
+            if on_bytes is not None:
+                on_bytes(done, size)
+    if done < size:
+        raise UnreachableError(f"{bare}: broken off after {done} of {size} bytes.")
     check(bare, done, hasher.hexdigest(), size=size, sha256=sha256)
+
+
+def _some(answer: Any, broken: str) -> bytes:
+    try:
+        data: bytes = answer.read(_CHUNK)
+    except (OSError, HTTPException) as error:
+        raise UnreachableError(f"{broken} ({error}).") from error
+    return data
 
 
 def read_checked(path: Path, *, size: int, sha256: str) -> bytes:

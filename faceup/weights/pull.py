@@ -39,7 +39,7 @@ def pull(
 
     Raises:
         ConfigError: unknown name, or the licence is not accepted.
-        UnreachableError: no source can be reached.
+        UnreachableError: no source gives it, and one cannot be reached.
         WeightsError: no source gives the catalogued file.
         DataError: the cache cannot be written.
     """
@@ -48,8 +48,11 @@ def pull(
     if not _there(weight):
         data = _from_file(weight, file) if file is not None else _from_sources(weight, progress)
         check(f"{name} from its source", len(data), sha256_hex(data), size=weight.bytes, sha256=weight.sha256)
-        with whole_or_not_at_all(cache.path_of(weight)) as path:
-            path.write_bytes(data)
+        try:
+            with whole_or_not_at_all(cache.path_of(weight)) as path:
+                path.write_bytes(data)
+        except OSError as error:
+            raise _unwritable(error) from error
     if not weight.commercial:
         cache.accept(weight)
     return store.locate(weight)
@@ -93,9 +96,9 @@ def _from_sources(weight: WeightSpec, progress: Progress | None) -> bytes:
         except WeightsError as error:
             problems.append(error)
     reasons = " ".join(str(problem) for problem in problems)
-    if all(isinstance(problem, UnreachableError) for problem in problems):
+    if any(isinstance(problem, UnreachableError) for problem in problems):
         raise UnreachableError(
-            f"{weight.name} cannot be pulled: no source answers; is there a network? {reasons} Without one, fetch "
+            f"{weight.name} cannot be pulled; is there a network? {reasons} Without one, fetch "
             f"{weight.archive.filename if weight.archive else weight.filename} elsewhere and give it with --from FILE."
         )
     raise WeightsError(f"{weight.name} cannot be pulled: {reasons}")
@@ -123,14 +126,16 @@ def _from_source(weight: WeightSpec, source: str, on_bytes: OnBytes) -> bytes:
 @contextmanager
 def _download_folder() -> Iterator[Path]:
     """Give a folder in the cache for what is being downloaded; it is deleted at the end, whatever happens."""
-    home = cache.folder()
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(dir=home, prefix=".pull-")
+        cache.folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache.folder(), prefix=".pull-") as path:
+            yield Path(path)
     except OSError as error:
-        raise DataError(f"{shown(home)}: cannot be written ({error.strerror or error}).") from error
-    with folder as path:
-        yield Path(path)
+        raise _unwritable(error) from error
+
+
+def _unwritable(error: OSError) -> DataError:
+    return DataError(f"{shown(cache.folder())}: cannot be written ({error.strerror or error}).")
 
 
 def _from_archive(weight: WeightSpec, archive: bytes, member: str) -> bytes:

@@ -37,7 +37,7 @@ def pip_settings() -> dict[str, str]:
     """Return the settings of the user's pip that tell where packages come from.
 
     Raises:
-        WeightsError: this Python has no pip.
+        UnreachableError: this Python has no pip.
     """
     found: dict[str, dict[str, str]] = {"global": {}, "download": {}, ":env:": {}}
     for line in _pip("config", "list").splitlines():
@@ -61,7 +61,7 @@ def _pip(*arguments: str) -> str:
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-color", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, check=False)
     if done.returncode:
-        raise WeightsError("pip cannot be asked where packages come from: this Python has none, or it fails.")
+        raise UnreachableError("pip cannot be asked where packages come from: this Python has none, or it fails.")
     return done.stdout
 
 

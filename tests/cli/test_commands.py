@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from faceup import registry
 from faceup.cli import main as cli_main
 from faceup.cli.main import COMMANDS, main
 
@@ -134,6 +137,45 @@ def test_simulate_and_run_on_what_it_made(examples: Path, tmp_path: Path, capsys
 def test_evaluate_sr_prints_and_writes(examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "numbers.csv"
     arguments = ["evaluate-sr", "--hr", str(examples / "gallery"), "--size", "64", "--sr", "bicubic", "--out", str(out)]
-    assert main(arguments) == 0
-    assert "bicubic" in capsys.readouterr().out
-    assert out.read_text().startswith("sr,picture,width,height,psnr,ssim\nbicubic,biden_frontal.jpg,")
+    assert main([*arguments, "--metrics", "psnr,ssim", "--crop", "paper", "--channel", "y"]) == 0
+    (line, _) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"bicubic +PSNR [\d.]+ dB \[[\d.]+, [\d.]+\]  SSIM 0\.\d+ \[0\.\d+, 0\.\d+\]  n = 4", line)
+    header, first, *_ = out.read_text().splitlines()
+    assert header == "sr,picture,width,height,scale,channel,crop,psnr,ssim"
+    assert re.match(r"bicubic,biden_frontal\.jpg,64,80,4,y,10,\d", first)
+
+
+def test_evaluate_sr_with_lpips(examples: Path, lpips_weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate-sr", "--hr", str(examples / "gallery"), "--size", "48", "--sr", "bicubic"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"LPIPS 0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]  MPS 0\.\d{4} \[", printed)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--crop", "half", "neither a number of pixels nor 'paper'"),
+        ("--crop", "-1", "neither a number of pixels nor 'paper'"),
+        ("--sr-option", "onnx=1", "not of the form NAME.KEY=VALUE"),
+        ("--channel", "cb", "is not one of"),
+    ],
+)
+def test_evaluate_sr_refuses(
+    option: str, value: str, message: str, examples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate-sr", "--hr", str(examples / "gallery"), "--sr", "bicubic", option, value]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_settings_of_a_backend_reach_it(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["evaluate-sr", "--hr", str(examples / "gallery"), "--sr", "bicubic", "--metrics", "psnr"]
+    assert main([*arguments, "--sr-option", "bicubic.sharp=1"]) == 1
+    assert "Unknown setting of bicubic 'sharp'" in capsys.readouterr().err
+
+
+def test_run_all_has_a_row_for_every_backend_with_weights(sides: list[str], tmp_path: Path) -> None:
+    assert main(["run", *sides, "--sr", "all", "--out", str(tmp_path / "run")]) == 0
+    expected = registry.expanded(["all"], 4)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["sr"] == expected
+    rows = pd.read_csv(tmp_path / "run" / "similarity.csv")
+    assert list(dict.fromkeys(rows["sr"])) == expected

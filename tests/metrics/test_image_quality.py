@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from faceup.errors import DataError
+from faceup.errors import ConfigError, DataError
 from faceup.metrics import image_quality
-from faceup.metrics.image_quality import bootstrap_interval, psnr, ssim
+from faceup.metrics.bootstrap import bootstrap_interval
+from faceup.metrics.image_quality import cropped, luma, mps, psnr, ssim
+from faceup.types import Image
 from tests.helpers import grey, noise
 
 
@@ -45,6 +48,39 @@ def test_ssim_against_its_definition() -> None:
 def test_sizes_must_agree(metric: object) -> None:
     with pytest.raises(DataError, match="one size"):
         metric(grey(8, 8), grey(9, 8))  # type: ignore[operator]
+
+
+def test_luma_is_matlabs() -> None:
+    """scikit-image has MATLAB's rgb2ycbcr, from other constants; black, white and the primaries are in the standard."""
+    image = noise(9, 7)
+    np.testing.assert_allclose(luma(image), rgb2ycbcr(image.pixels)[..., 0], atol=1e-9)
+    primaries = np.array([[[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]]], np.uint8)
+    np.testing.assert_allclose(luma(Image(primaries)), [[16, 235, 81.481, 144.553, 40.966]], atol=1e-9)
+
+
+def test_psnr_and_ssim_of_the_luma() -> None:
+    a, b = noise(20, 17, 1), noise(20, 17, 2)
+    ya, yb = (rgb2ycbcr(i.pixels)[..., 0] for i in (a, b))
+    assert psnr(a, b, "y") == pytest.approx(peak_signal_noise_ratio(yb, ya, data_range=255), abs=1e-9)
+    assert ssim(a, b, "y") == pytest.approx(structural_similarity(ya, yb, data_range=255), abs=1e-9)
+    assert psnr(a, b, "y") != pytest.approx(psnr(a, b), abs=0.1)
+    for metric in (psnr, ssim):
+        with pytest.raises(ConfigError, match="Unknown channel 'Y': did you mean|Unknown channel 'Y': known: rgb, y"):
+            metric(a, b, "Y")
+
+
+def test_cropped() -> None:
+    image = noise(9, 8)
+    np.testing.assert_array_equal(cropped(image, 3).pixels, image.pixels[3:5, 3:6])
+    assert cropped(image, 0).pixels.shape == image.pixels.shape
+    with pytest.raises(DataError, match="9 x 8 px has nothing left without 4 px a side"):
+        cropped(image, 4)
+
+
+def test_mps_is_that_of_the_papers_table() -> None:
+    """Bicubic on FFHQ, x4: the paper prints SSIM 0.8459, LPIPS 0.3361 and MPS 0.7549."""
+    assert mps(0.8459, 0.3361) == pytest.approx(0.7549, abs=5e-5)
+    assert mps(1.0, 0.0) == 1.0
 
 
 def test_small_pictures_have_no_ssim() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -75,6 +77,18 @@ def test_wrong_weights_and_shapes_are_refused() -> None:
         load_lcge(state)
     with pytest.raises(WeightsError, match="do not fit"):
         load_lcge(state, LcgeConfig(4, 2, 2))
-    for wrong in ({"wide": 0}, {"scale": 1}):
-        with pytest.raises(ConfigError, match="LCGE"):
-            LcgeConfig(**wrong)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"wide": 0}, {"scale": 1}, {"patch": 200}, {"feather": (1.0, 0.5)}, {"ridge": 0}, {"nose": [[1, 2, 3]]},
+     {"nose": [[1, 2, 3, 0]]}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="LCGE"):
+        LcgeConfig(**change)
+
+
+def test_settings_survive_json() -> None:
+    config = LcgeConfig(3, 2, 2, nose=((1.0, 2.0, 3.0, 4.0),))
+    assert LcgeConfig(**json.loads(json.dumps(config.as_dict()))) == config

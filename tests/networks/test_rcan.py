@@ -132,8 +132,8 @@ def test_backend_runs_a_file_with_and_without_options(save_weights: Callable[...
 
 
 def test_backend_says_what_is_wrong(save_weights: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"No RCAN weights are shipped: give a file, --sr rcan:FILE.*faceup train"):
-        registry.build("sr", "rcan", registry.Options())
+    with pytest.raises(ConfigError, match=r"No RCAN weights for x2 are shipped .*--sr rcan:FILE.*faceup train"):
+        registry.build("sr", "rcan", registry.Options(scale=2))
     file = save_weights(tmp_path / "a.safetensors", Rcan(TINY))
     with pytest.raises(ConfigError, match=r"a\.safetensors enlarges 2 times, the recipe asks for 4"):
         registry.build("sr", "rcan", registry.Options(weights=file))

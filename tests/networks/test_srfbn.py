@@ -150,7 +150,7 @@ def test_backend(save_weights: Callable[..., Path], tmp_path: Path) -> None:
     with torch.inference_mode():
         expected = net(x)[0].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(backend.upscale([picture])[0].pixels, expected)
-    with pytest.raises(ConfigError, match=r"No SRFBN weights are shipped: give a file, --sr srfbn:FILE.*faceup train"):
-        registry.build("sr", "srfbn", registry.Options())
+    with pytest.raises(ConfigError, match=r"No SRFBN weights for x2 are shipped .*--sr srfbn:FILE.*faceup train"):
+        registry.build("sr", "srfbn", registry.Options(scale=2))
     with pytest.raises(ConfigError, match=r"a\.safetensors enlarges 2 times, the recipe asks for 4"):
         registry.build("sr", "srfbn", registry.Options(weights=file))

@@ -18,12 +18,14 @@ from faceup.errors import WeightsError
 from faceup.geometry import TEMPLATE, similarity_transform
 from faceup.images import read_image, resize
 from faceup.networks.lcge import COMPONENTS, Lcge, LcgeConfig
-from faceup.sr._exemplars import GRID, NEIGHBOURS, PATCH, REACH, RIDGE, STRIDE, Bank, detail, from_grid, on_grid
+from faceup.sr._exemplars import Exemplars, from_grid, on_grid
 from faceup.sr._face_parts import component_weights
 from faceup.sr.lcge import BANK
 from faceup.types import Floats, Image
 from tests.contracts import check_sr, pictures
 
+CONFIG = LcgeConfig()
+GRID, PATCH, STRIDE = CONFIG.grid, CONFIG.patch, CONFIG.stride
 PLACES = range(0, GRID - PATCH + 1, STRIDE)
 IDENTITY = np.eye(2, 3, dtype=np.float32)
 
@@ -38,7 +40,7 @@ def faces(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_components_lie_on_the_landmarks_of_the_template() -> None:
-    weights = component_weights([IDENTITY], width=112, height=112)
+    weights = component_weights([IDENTITY], CONFIG, width=112, height=112)
     eyes, brows, nose, mouth = weights
     points = np.rint(TEMPLATE).astype(int)
     for x, y in points[:2]:
@@ -55,19 +57,19 @@ def test_components_lie_on_the_landmarks_of_the_template() -> None:
 def test_component_weights_are_shares_and_parts_of_the_whole(scale: float, angle: float, left: int, top: int) -> None:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.hstack([turn, [[5.0], [9.0]]]).astype(np.float32)
-    whole = component_weights([matrix], width=100, height=90)
+    whole = component_weights([matrix], CONFIG, width=100, height=90)
     assert whole.min() >= 0
     assert whole.sum(axis=0).max() <= 1 + 1e-6
     x, y = max(left, 0), max(top, 0)
-    part = component_weights([matrix], width=20, height=30, left=x, top=y)
+    part = component_weights([matrix], CONFIG, width=20, height=30, left=x, top=y)
     np.testing.assert_array_equal(part, whole[:, y : y + 30, x : x + 20])
 
 
 def test_no_face_has_no_components_and_two_have_both() -> None:
-    assert component_weights([], width=5, height=4).max() == 0
+    assert component_weights([], CONFIG, width=5, height=4).max() == 0
     shifted = IDENTITY + np.array([[0, 0, -112], [0, 0, 0]], np.float32)
-    both = component_weights([IDENTITY, shifted], width=224, height=112)
-    one = component_weights([IDENTITY], width=112, height=112)
+    both = component_weights([IDENTITY, shifted], CONFIG, width=224, height=112)
+    one = component_weights([IDENTITY], CONFIG, width=112, height=112)
     np.testing.assert_allclose(both[:, :, :112], one, atol=1e-6)
     np.testing.assert_allclose(both[:, :, 112:], one, atol=1e-6)
 
@@ -78,28 +80,30 @@ def fine(grey: Floats, sigma: float) -> Floats:
     return grey - smooth
 
 
-def naive_detail(face: Floats, bank: Bank, sigma: float) -> Floats:
+def naive_detail(face: Floats, generated: torch.Tensor, real: torch.Tensor, sigma: float) -> Floats:
     """The same by loops over patches and candidates."""
     total, covered = np.zeros((GRID, GRID)), np.zeros((GRID, GRID))
-    made, true = bank.generated.numpy().astype(np.float64), bank.real.numpy().astype(np.float64)
+    made, true = generated.numpy().astype(np.float64), real.numpy().astype(np.float64)
     for y in PLACES:
         for x in PLACES:
             patch = face[y : y + PATCH, x : x + PATCH].astype(np.float64)
             mean = patch.mean()
             query = (patch - mean).ravel()
             candidates = []
-            for dy in range(-REACH, REACH + 1):
-                for dx in range(-REACH, REACH + 1):
+            for dy in range(-CONFIG.reach, CONFIG.reach + 1):
+                for dx in range(-CONFIG.reach, CONFIG.reach + 1):
                     cy = int(np.clip(y + dy * STRIDE, 0, PLACES[-1]))
                     cx = int(np.clip(x + dx * STRIDE, 0, PLACES[-1]))
                     for n in range(len(made)):
                         there = (slice(cy, cy + PATCH), slice(cx, cx + PATCH))
                         low, high = (source[n][there] - source[n][there].mean() for source in (made, true))
                         candidates.append((((low.ravel() - query) ** 2).sum(), low.ravel(), high.ravel()))
-            nearest = sorted(candidates, key=lambda candidate: candidate[0])[:NEIGHBOURS]
+            nearest = sorted(candidates, key=lambda candidate: candidate[0])[: CONFIG.neighbours]
             away = np.stack([low - query for _, low, _ in nearest])
             gram = away @ away.T
-            solved = np.linalg.solve(gram + RIDGE * max(np.trace(gram), 1e-6) * np.eye(len(gram)), np.ones(len(gram)))
+            solved = np.linalg.solve(
+                gram + CONFIG.ridge * max(np.trace(gram), 1e-6) * np.eye(len(gram)), np.ones(len(gram))
+            )
             weights = solved / solved.sum()
             written = sum(w * high for w, (_, _, high) in zip(weights, nearest, strict=True))
             total[y : y + PATCH, x : x + PATCH] += np.asarray(written).reshape(PATCH, PATCH) + mean
@@ -109,9 +113,9 @@ def naive_detail(face: Floats, bank: Bank, sigma: float) -> Floats:
 
 
 def test_detail_against_loops() -> None:
-    bank = Bank(faces(4, seed=1), faces(4, seed=2))
+    bank = faces(4, seed=1), faces(4, seed=2)
     face = faces(1, seed=3)[0].numpy().astype(np.float32)
-    found, expected = detail(face, bank, 1.5), naive_detail(face, bank, 1.5)
+    found, expected = Exemplars(*bank, CONFIG).detail(face, 1.5), naive_detail(face, *bank, 1.5)
     # Where two candidates lie at nearly the same distance, float32 and float64 may choose differently.
     assert np.quantile(np.abs(found - expected), 0.98) < 0.05
     assert np.abs(expected).max() > 5
@@ -122,7 +126,7 @@ def test_a_face_of_the_bank_gets_its_own_detail_back() -> None:
     added = np.random.default_rng(0).integers(-20, 21, generated.shape)
     real = torch.from_numpy(np.clip(generated.numpy() + added, 0, 255).astype(np.uint8))
     face, original = (bank[1].numpy().astype(np.float32) for bank in (generated, real))
-    found = detail(face, Bank(generated, real), 2.0)
+    found = Exemplars(generated, real, CONFIG).detail(face, 2.0)
     inside = slice(PATCH, GRID - PATCH - STRIDE)
     wanted = (fine(original, 2.0) - fine(face, 2.0))[inside, inside]
     # Less than 1 because a patch keeps the mean that it has in the generated face.
@@ -133,8 +137,8 @@ def test_the_grid_and_back_is_the_same_place() -> None:
     y, x = np.mgrid[:200, :180].astype(np.float32)
     grey: Floats = (128 + 60 * np.sin(x / 9) * np.cos(y / 7)).astype(np.float32)
     matrix = similarity_transform(TEMPLATE * 1.3 + [17, 23]).astype(np.float32)
-    back = from_grid(on_grid(grey, matrix), matrix, 180, 200)
-    share = component_weights([matrix], width=180, height=200).sum(axis=0)
+    back = from_grid(on_grid(grey, matrix, CONFIG), matrix, CONFIG, 180, 200)
+    share = component_weights([matrix], CONFIG, width=180, height=200).sum(axis=0)
     assert share.sum() > 1000
     assert np.abs((back - grey)[share > 0]).max() < 4  # twice bilinear
 
@@ -142,7 +146,7 @@ def test_the_grid_and_back_is_the_same_place() -> None:
 def test_banks_of_the_wrong_shape_are_refused() -> None:
     for generated, real in ((faces(2), faces(3)), (faces(0), faces(0)), (faces(2)[:, 1:], faces(2)[:, 1:])):
         with pytest.raises(ValueError, match="two times"):
-            Bank(generated, real)
+            Exemplars(generated, real, CONFIG)
 
 
 @pytest.fixture

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from faceup.errors import ConfigError, WeightsError
+from faceup.errors import ConfigError, StageError, WeightsError
 from faceup.registry import Options, build
 from tests.contracts import check_sr
 from tests.helpers import noise
 
 
-def write(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> Path:
+def write(path: Path, nodes: list[onnx.NodeProto], constants: dict[str, np.ndarray], batch: int | str = "n") -> Path:
     """Save a network from input `x` to output `y`, float32 (N, 3, H, W) with free sizes."""
-    free = ["n", 3, "h", "w"]
+    free = [batch, 3, "h", "w"]
     graph = helper.make_graph(
         nodes,
         "test",
@@ -56,7 +57,83 @@ def test_pixels_range_and_order(doubles_first_channel_only: Path, order: str, wh
 
 
 def test_contract(doubles_first_channel_only: Path) -> None:
-    check_sr(build("sr", "onnx", Options(scale=2, weights=doubles_first_channel_only)))
+    check_sr(build("sr", "onnx", Options(scale=2, weights=doubles_first_channel_only, extra={"range": 1})))
+
+
+def test_a_network_exported_for_one_picture_at_a_time(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    check_sr(build("sr", "onnx", Options(scale=1, weights=write(tmp_path / "one.onnx", nodes, {}, batch=1))))
+
+
+def test_a_size_that_the_network_does_not_take(tmp_path: Path) -> None:
+    """Mirroring 3 px needs 4 px."""
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["wide"], mode="reflect"),
+        helper.make_node("MaxPool", ["wide"], ["y"], kernel_shape=[7, 7]),
+    ]
+    path = write(tmp_path / "net.onnx", nodes, {"pads": np.array([0, 0, 3, 3, 0, 0, 3, 3], np.int64)})
+    backend = build("sr", "onnx", Options(scale=1, weights=path, extra={"range": 1}))
+    assert backend.upscale([noise(4, 4)])[0].pixels.shape == (4, 4, 3)
+    with pytest.raises(StageError, match=r"net\.onnx: the network fails on pictures of 2 x 9 px"):
+        backend.upscale([noise(4, 4), noise(2, 9)])
+
+
+# Finding out the range.
+
+
+def clip(top: float) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Gives back what lies in 0..top."""
+    return [helper.make_node("Clip", ["x", "low", "top"], ["y"])], {"low": np.float32(0), "top": np.float32(top)}
+
+
+def levels(step: float) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Rounds to whole steps: nothing is left of 0..1 when a step is one grey level of 0..255."""
+    nodes = [
+        helper.make_node("Div", ["x", "step"], ["a"]),
+        helper.make_node("Round", ["a"], ["b"]),
+        helper.make_node("Mul", ["b", "step"], ["y"]),
+    ]
+    return nodes, {"step": np.float32(step)}
+
+
+@pytest.mark.parametrize(
+    ("network", "white"), [(clip(1), 1), (levels(1.0), 255), (([helper.make_node("Identity", ["x"], ["y"])], {}), 1)]
+)
+def test_the_range_is_found_out(network: Any, white: int, tmp_path: Path) -> None:
+    backend = build("sr", "onnx", Options(scale=1, weights=write(tmp_path / "net.onnx", *network)))
+    assert backend.range == white
+    image = noise(6, 5)
+    np.testing.assert_array_equal(backend.upscale([image])[0].pixels, image.pixels)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ([helper.make_node("Add", ["x", "much"], ["y"])], {"much": np.float32([127.5])}),
+        ([helper.make_node("Pow", ["x", "two"], ["y"])], {"two": np.float32([2])}),
+    ],
+    ids=["grey from neither", "far from both"],
+)
+def test_a_range_that_cannot_be_found_out_is_asked_for(network: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "net.onnx", *network)
+    with pytest.raises(
+        ConfigError, match=r"net\.onnx: its range cannot be found out: .* \{onnx: \{range: 1\}\}, or 255"
+    ):
+        build("sr", "onnx", Options(scale=1, weights=path))
+    for white in (1, 255):
+        assert build("sr", "onnx", Options(scale=1, weights=path, extra={"range": white})).range == white
+
+
+def test_two_ranges_that_do_equally_well_are_asked_for(tmp_path: Path) -> None:
+    """Grey comes back from both, but a step between pixels does not: it is damped from 0.1 on, in units of the net."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Sub", ["x", "mean"], ["step"]),
+        helper.make_node("Tanh", ["step"], ["damped"]),
+        helper.make_node("Add", ["mean", "damped"], ["y"]),
+    ]
+    with pytest.raises(ConfigError, match="range cannot be found out"):
+        build("sr", "onnx", Options(scale=1, weights=write(tmp_path / "net.onnx", nodes, {})))
 
 
 def test_the_range_reaches_the_network(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from faceup import registry
 from faceup.cli.main import main
 from faceup.errors import ConfigError
 from faceup.images import read_image, reduced_pair, resize
+from faceup.networks.lcge import LcgeConfig
 from faceup.sr._exemplars import luma, on_grid
 from faceup.train.data import PairSet
 from faceup.train.recipe import read_trainings
@@ -99,15 +100,15 @@ def test_lcge_learns_by_components_and_ends_with_a_bank(folder: Path, examples: 
         PilImage.fromarray(resize(portrait, 128, 160).pixels).save(folder / "faces" / f"{number:04d}.jpg")
     options = "network_options: {wide: 2, narrow: 2}"
     recipe = RECIPE.replace("network: sisn", "network: lcge").replace(RECIPE.splitlines()[3], options)
-    (folder / "lcge.yaml").write_text(recipe + "components: true\nexemplars: 2\n")
+    (folder / "lcge.yaml").write_text(recipe + "exemplars: 2\n")
     assert main(["train", "lcge.yaml", "--data-root", ".", "--threads", "1"]) == 0
     file = folder / "trainings" / "tiny" / "weights.safetensors"
     state = load_file(file)
-    pairs = PairSet(folder / "faces", 0, 2, 2, with_faces=True)
+    pairs = PairSet(folder / "faces", 0, 2, 2, components=LcgeConfig(2, 2, 2))
     assert pairs.faces is not None
     assert [len(faces) for faces in pairs.faces[:2]] == [1, 1]
     original, _ = reduced_pair(read_image(folder / "faces" / "0001.jpg"), 2)
-    expected = np.rint(on_grid(luma(original.pixels), pairs.faces[1][0]))
+    expected = np.rint(on_grid(luma(original.pixels), pairs.faces[1][0], LcgeConfig(2, 2, 2)))
     np.testing.assert_array_equal(state["bank.real"][1].numpy(), expected)
     # Untrained networks change little, so the generated face is the original, smoothed.
     assert np.corrcoef(state["bank.generated"][1].numpy().ravel(), expected.ravel())[0, 1] > 0.95
@@ -123,7 +124,7 @@ def test_components_turn_with_their_crops(folder: Path, examples: Path) -> None:
     """Brightness painted where components are must stay there, whatever the crop."""
     portrait = resize(read_image(examples / "gallery" / "collins_frontal.jpg"), 128, 160)
     PilImage.fromarray(portrait.pixels).save(folder / "faces" / "0000.jpg")
-    pairs = PairSet(folder / "faces", 0, 0, 2, with_faces=True)
+    pairs = PairSet(folder / "faces", 0, 0, 2, components=LcgeConfig(2, 2, 2))
     (_, weights) = pairs.whole(0)
     pairs.hr[0] = (255 * weights[0].sum(dim=0).numpy())[:, :, None].round()
     (_, components), hr = pairs.batch(0, seed=3, size=12, patch=50)

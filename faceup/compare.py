@@ -1,0 +1,99 @@
+"""From embeddings of gallery and probes to the rows of similarity.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceup.errors import DataError
+from faceup.files import shown
+from faceup.match import cosine_scores, ranks, similarity
+from faceup.types import Embeddings, Sample
+
+
+def compared(
+    label: str,
+    gallery: Embeddings,
+    probes: Embeddings,
+    gallery_samples: Sequence[Sample],
+    probe_samples: Sequence[Sample],
+    *,
+    kind: str,
+    pairs: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Return one row per probe and gallery picture, or per listed pair, in the columns of similarity.csv.
+
+    Args:
+        label: of the SR system.
+        gallery: embeddings of `gallery_samples`.
+        probes: embeddings of `probe_samples`.
+        gallery_samples: whose pictures they are.
+        probe_samples: likewise.
+        kind: the similarity that is printed.
+        pairs: of `read_pairs`; ranks are those among the whole gallery all the same.
+    """
+    scores = cosine_scores(gallery, probes).scores
+    subjects = np.array([s.subject_id or "" for s in gallery_samples], dtype=object)
+    probe_subjects = np.array([s.subject_id or "" for s in probe_samples], dtype=object)
+    order = ranks(scores, list(subjects))
+    g, p = scores.shape
+    if pairs is None:
+        row, column = np.tile(np.arange(g), p), np.repeat(np.arange(p), g)
+    else:
+        row, column = pairs["gallery_index"].to_numpy(), pairs["probe_index"].to_numpy()
+    cosine = scores[row, column]
+    detected = ~np.isnan(cosine)
+    frame = pd.DataFrame(
+        {
+            "sr": label,
+            "probe": np.array(probes.sample_ids, dtype=object)[column],
+            "probe_subject": probe_subjects[column],
+            "gallery": np.array(gallery.sample_ids, dtype=object)[row],
+            "gallery_subject": subjects[row],
+        }
+    )
+    known = frame["probe_subject"] != ""
+    frame["genuine"] = (known & (frame["probe_subject"] == frame["gallery_subject"])).astype(int)
+    frame["detected"] = detected.astype(int)
+    frame["similarity"] = similarity(cosine, kind)
+    frame["rank"] = pd.array(order[row, column], dtype="Int64")
+    frame["rank"] = frame["rank"].mask(~detected)
+    frame["cosine"] = cosine
+    if pairs is not None:
+        frame["fold"] = pairs["fold"].to_numpy()
+    return frame
+
+
+def read_pairs(path: Path, gallery: Sequence[Sample], probes: Sequence[Sample]) -> pd.DataFrame:
+    """Return the listed pairs with the numbers of their pictures: probe_index, gallery_index and fold (0 if none).
+
+    Raises:
+        DataError: the file cannot be read, lacks a column, or names a picture that is on neither side.
+    """
+    try:
+        read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:
+        raise DataError(f"{shown(path)}: not CSV in UTF-8 ({error}).") from error
+    if missing := {"probe", "gallery"} - set(read.columns):
+        raise DataError(f"{shown(path)}: pairs need the columns probe and gallery; missing: {', '.join(missing)}.")
+    out = pd.DataFrame(index=read.index)
+    for side, samples in (("probe", probes), ("gallery", gallery)):
+        numbers = {s.sample_id: k for k, s in enumerate(samples)}
+        if unknown := [name for name in read[side] if name not in numbers]:
+            raise DataError(
+                f"{shown(path)}: {len(unknown)} pairs name a {side} picture that the run does not have, "
+                f"e.g. {unknown[0]!r}."
+            )
+        out[f"{side}_index"] = [numbers[name] for name in read[side]]
+    try:
+        out["fold"] = read["fold"].astype(int) if "fold" in read.columns else 0
+    except ValueError as error:
+        raise DataError(f"{shown(path)}: fold must be a whole number ({error}).") from error
+    if out.duplicated(["probe_index", "gallery_index"]).any():
+        raise DataError(f"{shown(path)}: the same pair is listed twice.")
+    return out

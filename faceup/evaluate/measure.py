@@ -1,0 +1,305 @@
+"""What is measured of one SR system: similarities, ranks, error rates, and rates at thresholds from other people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceup.evaluate.rows import Row, row
+from faceup.evaluate.splits import Split
+from faceup.evaluate.systems import Mask, System
+from faceup.metrics.bootstrap import Interval, mean_statistic, ratio_statistic, subject_interval
+from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band
+from faceup.metrics.identification import fnir, fpir, mate_ranks, nonmated_tops, threshold_at_fpir
+from faceup.metrics.separation import d_prime
+from faceup.metrics.significance import zero_error_bound
+from faceup.metrics.verification import error_rates, threshold_at_fmr, with_failures
+
+RANKS = (1, 5, 10)
+# An operating point needs this many expected errors to be worth a number (the 'rule of 30' asks for three times it).
+FEWEST_ERRORS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        seed: of bootstrap and split.
+        rounds: resamples of means and rates.
+        pair_rounds: resamples of statistics of all comparisons, which cost more.
+        fmr_targets: false match rates that thresholds are chosen for.
+        fpir_targets: false positive identification rates that thresholds are chosen for.
+    """
+
+    seed: int = 0
+    rounds: int = 2000
+    pair_rounds: int = 500
+    fmr_targets: tuple[float, ...] = (0.1, 0.01, 0.001)
+    fpir_targets: tuple[float, ...] = (0.1, 0.01)
+
+
+def strata(system: System) -> Iterator[tuple[str, Mask]]:
+    """Yield name and probes of every stratum: all, by distance and camera, and by quality of the reference's picture.
+
+    Sharpness and detector score are cut into thirds; probes without a face there are a stratum of their own.
+    """
+    about = system.about
+    yield "all", np.ones(len(system.probes), bool)
+    for key in ("distance", "camera"):
+        values = [v for v in dict.fromkeys(about[key]) if v]
+        if len(values) > 1:
+            for value in sorted(values):
+                yield f"{key} = {value}", (about[key] == value).to_numpy()
+    bands = [eye_distance_band(v, EYE_EDGES) for v in about["eye_px"]]
+    for band in (eye_distance_band(v, EYE_EDGES) for v in (0.0, *EYE_EDGES)):
+        yield f"eyes {band}", np.array([b == band for b in bands])
+    for key, name in (("sharpness", "sharpness"), ("score", "detector score")):
+        values_of = about[key].to_numpy(np.float64)
+        known = values_of[~np.isnan(values_of)]
+        if len(np.unique(known)) >= 3:
+            low, high = np.quantile(known, [1 / 3, 2 / 3])
+            if low == high:  # A detector that is always sure makes no thirds.
+                continue
+            with np.errstate(invalid="ignore"):
+                yield f"{name}: lowest third", values_of <= low
+                yield f"{name}: middle third", (values_of > low) & (values_of <= high)
+                yield f"{name}: highest third", values_of > high
+    yield f"no face after {about['reference'].iloc[0]}", about["eye_px"].isna().to_numpy()
+
+
+def closed_set(system: System, settings: Settings) -> list[Row]:
+    """Return average similarities, failures to acquire and ranks of every stratum that has a probe."""
+    rows = []
+    ranks = system.ranks()
+    similarity = np.where(np.isnan(system.printed), 0.0, system.printed)
+    for stratum, probes in strata(system):
+        mated = probes & system.mated
+        if not probes.any():
+            continue
+        rows.append(_rate(system, "fta", system.failed, probes, stratum, settings))
+        if not mated.any():
+            continue
+        people = len(np.unique(system.probe_person[mated]))
+        for name, values, which in (
+            ("average_paper", similarity, mated),
+            ("average_detected", system.printed, mated & ~np.isnan(system.printed)),
+        ):
+            means = system.means(values, which)
+            interval = subject_interval(mean_statistic(means), len(means), rounds=settings.rounds, seed=settings.seed)
+            rows.append(row(system.name, name, interval, stratum=stratum, total=int(which.sum()), people=len(means)))
+        depths = RANKS if stratum == "all" else RANKS[:1]
+        for depth in depths:
+            if depth <= len(system.gallery_person) or depth == 1:
+                hit = (ranks >= 1) & (ranks <= depth)
+                rows.append(_rate(system, f"rank{depth}", hit, mated, stratum, settings, people=people))
+    return rows
+
+
+def _rate(
+    system: System,
+    metric: str,
+    hits: Mask,
+    probes: Mask,
+    stratum: str,
+    settings: Settings,
+    *,
+    people: int | None = None,
+    part: str = "all",
+    at: str = "",
+) -> Row:
+    count, total = int((hits & probes).sum()), int(probes.sum())
+    people = len(np.unique(system.probe_person[probes])) if people is None else people
+    each = system.sums(np.ones(len(hits)), probes)
+    statistic = ratio_statistic(system.sums(hits, probes), each)
+    interval = subject_interval(statistic, len(each), rounds=settings.rounds, seed=settings.seed)
+    interval, note = _extreme(interval, count, total, people)
+    return row(
+        system.name,
+        metric,
+        interval,
+        part=part,
+        stratum=stratum,
+        at=at,
+        count=count,
+        total=total,
+        people=people,
+        note=note,
+    )
+
+
+def _extreme(interval: Interval, count: int, total: int, people: int) -> tuple[Interval, str]:
+    """Return the interval of a rate of which nothing, or everything, was seen: the bootstrap cannot give one."""
+    if total == 0 or 0 < count < total:
+        return interval, ""
+    # People are independent, probes of one person are not.
+    bound = zero_error_bound(people)
+    note = f"{'none' if count == 0 else 'all'} of {total}: bound of {people} independent people (rule of three)"
+    ends = (0.0, bound) if count == 0 else (1 - bound, 1.0)
+    return Interval(interval.estimate, *ends, "rule of three"), note
+
+
+def verification(system: System, settings: Settings) -> list[Row]:
+    """Return EER, TAR at fixed FMR and d' over all probes and by distance."""
+    rows = []
+    for stratum, probes in strata(system):
+        if stratum != "all" and not stratum.startswith("distance"):
+            continue
+        compared = system.comparisons(probes)
+        if not len(compared.genuine) or not len(compared.impostor):
+            continue
+        people = len(np.unique(system.probe_person[probes]))
+        impostors = len(compared.impostor)
+        shared = {"stratum": stratum, "people": people}
+        for metric, at, statistic in (
+            ("eer", "", compared.eer()),
+            *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
+        ):
+            interval = subject_interval(
+                statistic,
+                len(system.people),
+                rounds=settings.pair_rounds,
+                seed=settings.seed,
+                method="percentile",
+                comparisons=2 * len(compared),
+            )
+            note = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
+            rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
+        distance = Interval(d_prime(compared.genuine, compared.impostor), float("nan"), float("nan"), "none")
+        rows.append(row(system.name, "d_prime", distance, total=len(compared), **shared))  # type: ignore[arg-type]
+    return rows
+
+
+def too_few(target: float, comparisons: int) -> str:
+    """Return a note where so few comparisons are at hand that a rate of `target` would show fewer than ten errors."""
+    if target * comparisons >= FEWEST_ERRORS:
+        return ""
+    return f"only {comparisons} impostor comparisons: a rate of {target:g} rests on {target * comparisons:.1f} errors"
+
+
+def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[list[Row], list[dict[str, object]]]:
+    """Return the rates of the test half at thresholds of the development half, and what to store of the thresholds."""
+    rows: list[Row] = []
+    stored: list[dict[str, object]] = []
+    dev_probes, dev_gallery = split.masks(system, split.development)
+    test_probes, test_gallery = split.masks(system, split.test)
+    dev, test = system.comparisons(dev_probes, dev_gallery), system.comparisons(test_probes, test_gallery)
+    if not len(dev.impostor) or not len(test.genuine) or not len(test.impostor):
+        return rows, stored
+    people = len(np.unique(system.probe_person[test_probes]))
+    failures = float(system.failed[test_probes].mean())
+    for target in settings.fmr_targets:
+        threshold = threshold_at_fmr(dev.impostor, target)
+        at = f"FMR {target:g}"
+        seen = int((dev.impostor >= threshold).sum())
+        note = too_few(target, len(dev.impostor))
+        stored.append(
+            _stored(system, "FMR", target, threshold, split, f"{seen} of {len(dev.impostor)} impostors accepted", note)
+        )
+        fmr, fnmr = error_rates(test.genuine, test.impostor, threshold)
+        far, frr = with_failures(fmr, fnmr, failures)
+        counts = {
+            "fmr": (round(fmr * len(test.impostor)), len(test.impostor)),
+            "fnmr": (round(fnmr * len(test.genuine)), len(test.genuine)),
+        }
+        for metric, statistic in (("fmr", test.fmr(threshold)), ("fnmr", test.fnmr(threshold))):
+            count, total = counts[metric]
+            interval = subject_interval(
+                statistic,
+                len(system.people),
+                rounds=settings.pair_rounds,
+                seed=settings.seed,
+                method="percentile",
+                comparisons=len(test),
+            )
+            interval, extreme = _extreme(interval, count, total, people)
+            rows.append(
+                row(
+                    system.name,
+                    metric,
+                    interval,
+                    part="test",
+                    at=at,
+                    count=count,
+                    total=total,
+                    people=people,
+                    note="; ".join(filter(None, (extreme, note))),
+                )
+            )
+        for metric, value in (("far", far), ("frr", frr)):
+            nothing = Interval(value, float("nan"), float("nan"), "none")
+            said = f"with the failures to acquire, {failures:.4f} of the attempts"
+            rows.append(row(system.name, metric, nothing, part="test", at=at, people=people, note=said))
+    more, kept = _open_set(system, split, settings)
+    return rows + more, stored + kept
+
+
+def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Row], list[dict[str, object]]]:
+    rows: list[Row] = []
+    stored: list[dict[str, object]] = []
+    halves = []
+    for part in (split.development, split.test):
+        probes, gallery = split.masks(system, part)
+        scores = np.where(gallery[None, :], system.scores, np.nan)
+        mated = probes & system.mated
+        strangers = bool((probes & ~system.mated).any())
+        halves.append((probes, gallery, scores, mated, strangers))
+    # Both halves must search for the same kind of non-mated people.
+    leave_out = not all(strangers for *_, strangers in halves)
+    kind = "each person searched without the own gallery picture" if leave_out else "people who are not enrolled"
+    tops = [
+        nonmated_tops(scores[probes], system.mate[probes], leave_out=leave_out) for probes, _, scores, _, _ in halves
+    ]
+    probes, gallery, scores, mated, _ = halves[1]
+    if not len(tops[0]) or not len(tops[1]) or not mated.any():
+        return rows, stored
+    within = mate_ranks(scores, system.mate)
+    own = system.own_scores()
+    people = len(np.unique(system.probe_person[mated]))
+    for target in settings.fpir_targets:
+        threshold = threshold_at_fpir(tops[0], target)
+        at = f"FPIR {target:g}"
+        seen = int((np.nan_to_num(tops[0], nan=-np.inf) >= threshold).sum())
+        basis = f"{seen} of {len(tops[0])} non-mated searches gave a candidate; N = {int(halves[0][1].sum())}"
+        note = too_few(target, len(tops[0])).replace("impostor comparisons", "non-mated searches")
+        stored.append(_stored(system, "FPIR", target, threshold, split, f"{basis}; {kind}", note))
+        rate = fpir(tops[1], threshold)
+        said = f"N = {int(gallery.sum())}; {kind}"
+        nothing = Interval(rate, float("nan"), float("nan"), "none")
+        count = round(rate * len(tops[1]))
+        rows.append(
+            row(
+                system.name,
+                "fpir",
+                nothing,
+                part="test",
+                at=at,
+                count=count,
+                total=len(tops[1]),
+                people=people,
+                note=said,
+            )
+        )
+        with np.errstate(invalid="ignore"):
+            missed = ~((own >= threshold) & (within == 1))
+        made = _rate(system, "fnir", missed, mated, "all", settings, people=people, part="test", at=at)
+        assert abs(made.value - fnir(own[mated], within[mated], threshold)) < 1e-9
+        rows.append(made)
+    return rows, stored
+
+
+def _stored(
+    system: System, kind: str, target: float, threshold: float, split: Split, basis: str, note: str
+) -> dict[str, object]:
+    return {
+        "system": system.name,
+        "rate": kind,
+        "target": target,
+        "threshold": None if np.isinf(threshold) else threshold,
+        "score": "cosine, accepted at or above the threshold",
+        "chosen_on": f"development half: {split.source}",
+        "basis": basis,
+        "note": note,
+    }
