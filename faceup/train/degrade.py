@@ -55,17 +55,17 @@ class Ranges:
     blur_px: tuple[float, float] = (0.2, 1.0)
     anisotropy: tuple[float, float] = (0.4, 1.0)
     motion_px: tuple[float, float] = (0.3, 2.0)
-    motion: float = 0.4
+    motion: float = 0.35
     second: float = 0.2
     second_scale: tuple[float, float] = (0.6, 1.0)
-    noise_luma: tuple[float, float] = (0, 7)
+    noise_luma: tuple[float, float] = (0, 6)
     noise_chroma: tuple[float, float] = (0, 5)
     noise_rgb: tuple[float, float] = (0, 8)
     shot: float = 0.3
     jpeg: tuple[float, float] = (40, 92)
     jpeg_twice: float = 0.3
-    gain: tuple[float, float] = (0.85, 1.15)
-    gamma: tuple[float, float] = (0.8, 1.25)
+    gain: tuple[float, float] = (0.9, 1.12)
+    gamma: tuple[float, float] = (0.85, 1.2)
     cast: float = 0.05
 
     def __post_init__(self) -> None:
