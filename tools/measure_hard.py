@@ -7,7 +7,7 @@
 
 LONDON holds `neutral` and `smiling`. The gallery is the neutral photos and all of FACES256, whose people are nobody's
 probes. Probes are the smiling photos through `faceup simulate`, one set for each distance, noise seed and SR backend.
-`prepare` keeps aligned faces, `embed` their vectors, `report` writes the tables; each passes over what is there already.
+`prepare` keeps aligned faces, `embed` their vectors, `report` writes the tables; each passes over what is there.
 A label `dlib:FILE` is dlib's ResNet, with the PyPI package dlib-bin and the file of face_recognition_models; it is a
 judge for this tool and no plug-in.
 """
@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-
 
 from faceup import registry
 from faceup.align import align
