@@ -33,6 +33,7 @@ from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.simulate import simulate
 from faceup.types import AlignedFace, Image
+from tools.hard_tables import hard_report
 
 SCALE, PORTION = 4, 34
 SRS = ("none", "bicubic", "sisn", "sisn-surveillance")
@@ -173,8 +174,6 @@ def main() -> None:
         for label in given.recognisers:
             embed(given.work, label, given.only)
     else:
-        from hard_tables import hard_report
-
         with whole_or_not_at_all(given.page) as path:
             path.write_text(hard_report(given.work), encoding="utf-8")
         print(f"wrote {given.page}")
