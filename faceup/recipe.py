@@ -15,6 +15,7 @@ from faceup.files import shown
 
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
+PUBLISHED = ("table5", "scface", "tinyface")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class RunRecipe:
         data: what to take from `--data-root`: `kind` and `protocol`, then the protocol's own settings
             (`faceup.datasets`).
         candidates: also tabulate this many candidates drawn with the seed; 0 for none.
-        published: print the paper's numbers beside them: `table5`, or empty.
+        published: whose published numbers stand beside ours in the evaluation: `table5` (of the SISN paper, and
+            SCface), `scface`, `tinyface`, or empty.
     """
 
     name: str = "run"
@@ -76,8 +78,8 @@ class RunRecipe:
             raise ConfigError(f"name must be letters, digits, spaces, dots, dashes or underscores, got {self.name!r}.")
         if self.similarity not in SIMILARITIES:
             raise unknown_name("similarity", self.similarity, SIMILARITIES)
-        if self.published not in ("", "table5"):
-            raise unknown_name("published table", self.published, ["table5"])
+        if self.published not in ("", *PUBLISHED):
+            raise unknown_name("published numbers", self.published, PUBLISHED)
         for key in ("scale", "threads", "seed", "candidates"):
             value, least = getattr(self, key), 1 if key == "scale" else 0
             if not isinstance(value, int) or isinstance(value, bool) or value < least:

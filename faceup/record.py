@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import torch
 
 from faceup import __version__
 from faceup.acquire import Acquired
@@ -22,6 +20,9 @@ from faceup.metrics.alarm import Calibration, flagged, measures
 from faceup.recipe import RunRecipe
 from faceup.types import BOX, LANDMARKS, BackendInfo, Embeddings, Sample
 from faceup.weights.catalog import spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The packages that decide about numbers; onnxruntime has two names.
 _PACKAGES = (
@@ -34,6 +35,9 @@ _PACKAGES = (
     "numpy",
     "pandas",
     "pillow",
+    "av",
+    "faiss-cpu",
+    "pyarrow",
 )
 
 
@@ -116,6 +120,8 @@ def run_record(
     command: Sequence[str],
 ) -> dict[str, Any]:
     """Return the content of run.json: everything that made the numbers, and what to know before trusting them."""
+    import torch  # here, so that jobs whose plug-ins need no torch do not load it
+
     sides = {name: [_sample(s) for s in side.samples] for name, side in (("gallery", gallery), ("probes", probes))}
     return {
         "faceup": __version__,

@@ -28,7 +28,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"report"}),
     frozenset({"acquire", "compare"}),
     frozenset({"shared_landmarks", "record", "result"}),
-    frozenset({"pipeline"}),
+    frozenset({"pipeline", "gallery"}),
     frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate", "datasets"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

@@ -10,7 +10,8 @@ LONDON holds `neutral` and `smiling`. What is written:
     camera/                          run folder: the smiling photos through the simulated camera at d1, d2 and d3
     cost.csv                         parameters, multiply-adds and milliseconds for a 42 x 56 crop
 
-Recognition sees the neutral photos as the gallery. `tools/update_results.py` turns the folder into tables.
+Recognition sees the neutral photos as the gallery. `tools/update_results.py` turns the folder into tables,
+`tools/london_results.py` the run folder `camera` into docs/results/london/.
 """
 
 from __future__ import annotations
@@ -89,8 +90,9 @@ def main(london: Path, out: Path) -> None:
         clean.mkdir()
         reduced(london / "smiling", clean)
         simulate(london / "smiling", camera, distances=["d1", "d2", "d3"], seed=0)
-        for probes in (clean, camera):
-            faceup.run(gallery, probes, sr=backends, scale=SCALE).save(out / probes.name, force=True)
+        for probes, split in ((clean, False), (camera, True)):
+            result = faceup.run(gallery, probes, sr=backends, scale=SCALE, split_gain=split)
+            result.save(out / probes.name, force=True)
             print(f"wrote {out / probes.name}")
 
 

@@ -1,4 +1,4 @@
-"""Make docs/results/ from runs on the Face Research Lab London Set: nobody types a figure.
+"""Make docs/results/london/ from runs on the Face Research Lab London Set: nobody types a figure.
 
     faceup simulate LONDON/smiling cam --distances d1,d2,d3 --seed 0
     faceup run --gallery LONDON/neutral --probes cam --sr none --sr bicubic --sr sisn --split-gain --out runs/london
@@ -21,7 +21,7 @@ from faceup.evaluate.evaluation import evaluate
 from faceup.evaluate.systems import read_runs
 from faceup.files import whole_folder
 
-TARGET = Path(__file__).resolve().parents[1] / "docs/results"
+TARGET = Path(__file__).resolve().parents[1] / "docs/results/london"
 MARK = "metrics.md"
 COPIED = ("metrics.csv", "comparisons.csv", "gain.csv", "thresholds.json")
 
@@ -46,14 +46,14 @@ def heading(folders: Sequence[Path]) -> str:
     code = "\n".join(f"    {line}" for line in commands(folders))
     return (
         "# London through the simulated camera\n\n"
-        f"{people} people of the Face Research Lab London Set (CC BY 4.0, DeBruine and Jones, 2017): gallery the neutral "
-        f"photos, probes {len(record['probes'])} crops of the smiling ones at SCface's three distances, x4, faceup "
-        f"{record['faceup']}. A simulation is not a camera (docs/simulate.md). Made by\n\n{code}\n"
+        f"{people} people of the Face Research Lab London Set (CC BY 4.0, DeBruine and Jones, 2017): gallery the "
+        f"neutral photos, probes {len(record['probes'])} crops of the smiling ones at SCface's three distances, x4, "
+        f"faceup {record['faceup']}. A simulation is not a camera (docs/simulate.md). Made by\n\n{code}\n"
     )
 
 
 def main(folders: Sequence[Path]) -> None:
-    """Replace docs/results by the evaluation of the runs."""
+    """Replace docs/results/london by the evaluation of the runs."""
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "evaluation"
         evaluate(folders, made, reports=False)
@@ -62,7 +62,7 @@ def main(folders: Sequence[Path]) -> None:
                 if (made / name).is_file():
                     shutil.copyfile(made / name, staging / name)
             (staging / "plots").mkdir()
-            for plot in sorted((made / "plots").iterdir()):
+            for plot in sorted((made / "plots").glob("*.png")):
                 shutil.copyfile(plot, staging / "plots" / plot.name)
             text = (made / MARK).read_text(encoding="utf-8").removeprefix("# Evaluation\n")
             (staging / MARK).write_text(heading(folders) + text, encoding="utf-8")

@@ -17,6 +17,9 @@ from faceup.errors import FaceupError
 COMMANDS = {
     "run": "Compare the faces of probes with a gallery, through SR backends.",
     "evaluate": "Measure run folders: error rates, intervals, comparisons, plots.",
+    "batch": "Find the people of a gallery in archives of video and pictures; resumable.",
+    "gallery": "Build, change, search and expire galleries of embeddings.",
+    "audit": "Check the audit log of a gallery.",
     "simulate": "Make surveillance-like crops from high-definition pictures.",
     "manifest": "Make, check and lock manifests of data sets you hold.",
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM, LPIPS, MPS).",

@@ -10,7 +10,7 @@ import click
 
 from faceup.errors import ConfigError
 from faceup.files import shown
-from faceup.recipe import SIMILARITIES, RunRecipe, make_recipe, read_recipe
+from faceup.recipe import PUBLISHED, SIMILARITIES, RunRecipe, make_recipe, read_recipe
 from faceup.runtime.device import DEVICES
 
 
@@ -40,6 +40,7 @@ from faceup.runtime.device import DEVICES
 )
 @click.option("--data-root", type=click.Path(path_type=Path), help="Your copy of the data set that the recipe names.")
 @click.option("--pairs", metavar="CSV", help="Write only these comparisons: columns probe, gallery, fold.")
+@click.option("--published", type=click.Choice(PUBLISHED), help="Published numbers to evaluate this run beside.")
 @click.option("--force", is_flag=True, help="Replace an earlier run folder.")
 def command(
     gallery: str | None,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceup.evaluate.measure import Settings, _rate
+from faceup.evaluate.measure import Settings, rate_row
 from faceup.evaluate.rows import Row
 from faceup.evaluate.systems import System
 from faceup.report.run_folder import Run
@@ -26,10 +26,10 @@ def alarm_rates(runs: Sequence[Run], everyone: Sequence[System], settings: Setti
             marked = run.alarm[run.alarm["sr"] == system.sr].set_index("probe")["flagged"]
             flags = marked.reindex(list(system.probes)).fillna(0).to_numpy(bool)
             first, acquired = system.ranks() == 1, ~system.failed
-            rows.append(_rate(system, "flagged", flags, acquired, "all", settings))
+            rows.append(rate_row(system, "flagged", flags, acquired, "all", settings))
             for at, chosen in (("flagged", flags), ("not flagged", ~flags), ("both", np.ones(len(flags), bool))):
                 group = chosen & acquired & system.mated
                 if group.any():
-                    rows.append(_rate(system, "rank1", first, group, "all", settings, part="alarm", at=at))
+                    rows.append(rate_row(system, "rank1", first, group, "all", settings, part="alarm", at=at))
         place += len(run.sr)
     return rows

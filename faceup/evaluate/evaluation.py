@@ -18,7 +18,7 @@ from faceup.evaluate.compare import differences
 from faceup.evaluate.gain import decompositions
 from faceup.evaluate.measure import Settings, at_thresholds, closed_set, verification
 from faceup.evaluate.pairs import pair_rates
-from faceup.evaluate.plots import write_plots
+from faceup.evaluate.plots import need_matplotlib, write_plots
 from faceup.evaluate.published import published_tables
 from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
@@ -91,6 +91,8 @@ def evaluate(
         raise ConfigError("Nothing to write: give an output folder or let the reports be written.")
     if out is None and len(folders) > 1:
         raise ConfigError("Several runs are compared in a folder of their own: give one with --out.")
+    if plots:
+        need_matplotlib()
     settings = settings or Settings()
     read = read_runs(folders)
     if out is not None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from faceup.evaluate.rows import Row, row
 from faceup.evaluate.splits import Split
 from faceup.evaluate.systems import Mask, System
-from faceup.metrics.bootstrap import Interval, mean_statistic, ratio_statistic, subject_interval
+from faceup.metrics.bootstrap import Array, Interval, Statistic, mean_statistic, ratio_statistic, subject_interval
 from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band
-from faceup.metrics.identification import fnir, fpir, mate_ranks, nonmated_tops, threshold_at_fpir
+from faceup.metrics.identification import mate_ranks, nonmated_tops, threshold_at_fpir
 from faceup.metrics.separation import d_prime
 from faceup.metrics.significance import zero_error_bound
-from faceup.metrics.verification import error_rates, threshold_at_fmr, with_failures
+from faceup.metrics.verification import threshold_at_fmr
 
 RANKS = (1, 5, 10)
 # An operating point needs this many expected errors to be worth a number (the 'rule of 30' asks for three times it).
@@ -79,7 +79,7 @@ def closed_set(system: System, settings: Settings) -> list[Row]:
         mated = probes & system.mated
         if not probes.any():
             continue
-        rows.append(_rate(system, "fta", system.failed, probes, stratum, settings))
+        rows.append(rate_row(system, "fta", system.failed, probes, stratum, settings))
         if not mated.any():
             continue
         people = len(np.unique(system.probe_person[mated]))
@@ -94,11 +94,11 @@ def closed_set(system: System, settings: Settings) -> list[Row]:
         for depth in depths:
             if depth <= len(system.gallery_person) or depth == 1:
                 hit = (ranks >= 1) & (ranks <= depth)
-                rows.append(_rate(system, f"rank{depth}", hit, mated, stratum, settings, people=people))
+                rows.append(rate_row(system, f"rank{depth}", hit, mated, stratum, settings, people=people))
     return rows
 
 
-def _rate(
+def rate_row(
     system: System,
     metric: str,
     hits: Mask,
@@ -110,6 +110,19 @@ def _rate(
     part: str = "all",
     at: str = "",
 ) -> Row:
+    """Return the row of a rate: `hits` among `probes`, with its interval over people.
+
+    Args:
+        system: whose probes.
+        metric: name of the rate.
+        hits: (P,) what is counted.
+        probes: (P,) the denominator.
+        stratum: name of these probes.
+        settings: of the bootstrap.
+        people: over how many people; counted from `probes` if absent.
+        part: of metrics.csv.
+        at: operating point.
+    """
     count, total = int((hits & probes).sum()), int(probes.sum())
     people = len(np.unique(system.probe_person[probes])) if people is None else people
     each = system.sums(np.ones(len(hits)), probes)
@@ -141,6 +154,15 @@ def _extreme(interval: Interval, count: int, total: int, people: int) -> tuple[I
     return Interval(interval.estimate, *ends, "rule of three"), note
 
 
+def without_errors(interval: Interval, metric: str, people: int) -> Interval:
+    """Return the interval of an EER of 0 or a TAR of 1 with the bound of the rule of three over people."""
+    if metric == "eer" and interval.estimate == 0:
+        return Interval(0.0, 0.0, zero_error_bound(people), "rule of three")
+    if metric == "tar" and interval.estimate == 1:
+        return Interval(1.0, 1 - zero_error_bound(people), 1.0, "rule of three")
+    return interval
+
+
 def verification(system: System, settings: Settings) -> list[Row]:
     """Return EER, TAR at fixed FMR and d' over all probes and by distance."""
     rows = []
@@ -165,6 +187,7 @@ def verification(system: System, settings: Settings) -> list[Row]:
                 method="percentile",
                 comparisons=2 * len(compared),
             )
+            interval = without_errors(interval, metric, people)
             note = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
             rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
         distance = Interval(d_prime(compared.genuine, compared.impostor), float("nan"), float("nan"), "none")
@@ -189,7 +212,7 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
     if not len(dev.impostor) or not len(test.genuine) or not len(test.impostor):
         return rows, stored
     people = len(np.unique(system.probe_person[test_probes]))
-    failures = float(system.failed[test_probes].mean())
+    fta = _fta(system, test_probes)
     for target in settings.fmr_targets:
         threshold = threshold_at_fmr(dev.impostor, target)
         at = f"FMR {target:g}"
@@ -198,23 +221,25 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
         stored.append(
             _stored(system, "FMR", target, threshold, split, f"{seen} of {len(dev.impostor)} impostors accepted", note)
         )
-        fmr, fnmr = error_rates(test.genuine, test.impostor, threshold)
-        far, frr = with_failures(fmr, fnmr, failures)
+        fmr, fnmr = test.fmr(threshold), test.fnmr(threshold)
         counts = {
-            "fmr": (round(fmr * len(test.impostor)), len(test.impostor)),
-            "fnmr": (round(fnmr * len(test.genuine)), len(test.genuine)),
+            "fmr": (int((test.impostor >= threshold).sum()), len(test.impostor)),
+            "fnmr": (int((test.genuine < threshold).sum()), len(test.genuine)),
         }
-        for metric, statistic in (("fmr", test.fmr(threshold)), ("fnmr", test.fnmr(threshold))):
-            count, total = counts[metric]
+        for metric, statistic in (("fmr", fmr), ("fnmr", fnmr), *_with_failures(fmr, fnmr, fta)):
             interval = subject_interval(
                 statistic,
                 len(system.people),
                 rounds=settings.pair_rounds,
                 seed=settings.seed,
                 method="percentile",
-                comparisons=len(test),
+                comparisons=2 * len(test),
             )
-            interval, extreme = _extreme(interval, count, total, people)
+            extreme = ""
+            if metric in counts:
+                interval, extreme = _extreme(interval, *counts[metric], people)
+            said = note if metric in counts else "of all attempts, with the failures to acquire"
+            count, total = counts.get(metric, (float("nan"), float("nan")))
             rows.append(
                 row(
                     system.name,
@@ -225,15 +250,30 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
                     count=count,
                     total=total,
                     people=people,
-                    note="; ".join(filter(None, (extreme, note))),
+                    note="; ".join(filter(None, (extreme, said))),
                 )
             )
-        for metric, value in (("far", far), ("frr", frr)):
-            nothing = Interval(value, float("nan"), float("nan"), "none")
-            said = f"with the failures to acquire, {failures:.4f} of the attempts"
-            rows.append(row(system.name, metric, nothing, part="test", at=at, people=people, note=said))
     more, kept = _open_set(system, split, settings)
     return rows + more, stored + kept
+
+
+def _fta(system: System, probes: Mask) -> Statistic:
+    """Return the failure-to-acquire rate of some probes as a statistic of all people's weights."""
+    own = system.probe_person[probes]
+    failed = np.bincount(own, weights=system.failed[probes], minlength=len(system.people))
+    return ratio_statistic(failed, np.bincount(own, minlength=len(system.people)))
+
+
+def _with_failures(fmr: Statistic, fnmr: Statistic, fta: Statistic) -> tuple[tuple[str, Statistic], ...]:
+    """Return FAR and FRR as statistics (`faceup.metrics.verification.with_failures`)."""
+
+    def far(weights: Array) -> Array:
+        return fmr(weights) * (1 - fta(weights))
+
+    def frr(weights: Array) -> Array:
+        return fta(weights) + fnmr(weights) * (1 - fta(weights))
+
+    return ("far", far), ("frr", frr)
 
 
 def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Row], list[dict[str, object]]]:
@@ -256,8 +296,12 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
     if not len(tops[0]) or not len(tops[1]) or not mated.any():
         return rows, stored
     within = mate_ranks(scores, system.mate)
-    own = system.own_scores()
-    people = len(np.unique(system.probe_person[mated]))
+    own = np.nan_to_num(system.own_scores(), nan=-np.inf)
+    # One search per probe of the test half, non-mated as `kind` says; -inf where none is made or no face was found.
+    searched = probes if leave_out else probes & ~system.mated
+    every_top = np.full(len(system.probes), -np.inf)
+    every_top[searched] = np.nan_to_num(tops[1], nan=-np.inf)
+    said = f"N = {int(gallery.sum())}; {kind}"
     for target in settings.fpir_targets:
         threshold = threshold_at_fpir(tops[0], target)
         at = f"FPIR {target:g}"
@@ -265,28 +309,12 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
         basis = f"{seen} of {len(tops[0])} non-mated searches gave a candidate; N = {int(halves[0][1].sum())}"
         note = too_few(target, len(tops[0])).replace("impostor comparisons", "non-mated searches")
         stored.append(_stored(system, "FPIR", target, threshold, split, f"{basis}; {kind}", note))
-        rate = fpir(tops[1], threshold)
-        said = f"N = {int(gallery.sum())}; {kind}"
-        nothing = Interval(rate, float("nan"), float("nan"), "none")
-        count = round(rate * len(tops[1]))
-        rows.append(
-            row(
-                system.name,
-                "fpir",
-                nothing,
-                part="test",
-                at=at,
-                count=count,
-                total=len(tops[1]),
-                people=people,
-                note=said,
-            )
-        )
-        with np.errstate(invalid="ignore"):
-            missed = ~((own >= threshold) & (within == 1))
-        made = _rate(system, "fnir", missed, mated, "all", settings, people=people, part="test", at=at)
-        assert abs(made.value - fnir(own[mated], within[mated], threshold)) < 1e-9
-        rows.append(made)
+        for metric, hits, searches in (
+            ("fpir", every_top >= threshold, searched),
+            ("fnir", ~((own >= threshold) & (within == 1)), mated),
+        ):
+            made = rate_row(system, metric, hits, searches, "all", settings, part="test", at=at)
+            rows.append(replace(made, note="; ".join(filter(None, (made.note, said)))) if metric == "fpir" else made)
     return rows, stored
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceup.evaluate.measure import Settings, too_few
+from faceup.evaluate.measure import Settings, too_few, without_errors
 from faceup.evaluate.rows import Row, row
-from faceup.metrics.bootstrap import Interval
-from faceup.metrics.verification import equal_error_rate, tar_at_fmr
+from faceup.metrics.bootstrap import Interval, subject_interval
+from faceup.metrics.verification import Comparisons
 from faceup.report.run_folder import Run
 
 
@@ -71,10 +71,23 @@ def pair_rates(run: Run, names: Sequence[str], settings: Settings) -> list[Row]:
             mean, error = float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5)
             spread = Interval(mean, mean - error, mean + error, "standard error of the folds")
             add("accuracy", spread, f"{len(each)} folds", said)
-        g, i = scores[genuine & ~np.isnan(scores)], scores[~genuine & ~np.isnan(scores)]
-        if len(g) and len(i):
-            add("eer", Interval(equal_error_rate(g, i)[0], np.nan, np.nan, "none"))
-            for target in settings.fmr_targets:
-                value = Interval(tar_at_fmr(g, i, target), np.nan, np.nan, "none")
-                add("tar", value, f"FMR {target:g}", too_few(target, len(i)))
+        number = {name: k for k, name in enumerate(sorted({*part["probe_subject"], *part["gallery_subject"]}))}
+        probe, other = (part[c].map(number).to_numpy(np.intp) for c in ("probe_subject", "gallery_subject"))
+        compared = Comparisons(scores[genuine], probe[genuine], scores[~genuine], probe[~genuine], other[~genuine])
+        if len(compared.genuine) and len(compared.impostor):
+            for metric, at, statistic in (
+                ("eer", "", compared.eer()),
+                *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
+            ):
+                interval = subject_interval(
+                    statistic,
+                    people,
+                    rounds=settings.pair_rounds,
+                    seed=settings.seed,
+                    method="percentile",
+                    comparisons=2 * len(compared),
+                )
+                interval = without_errors(interval, metric, people)
+                few = too_few(float(at.removeprefix("FMR ")), len(compared.impostor)) if at else ""
+                add(metric, interval, at, few)
     return rows

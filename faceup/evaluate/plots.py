@@ -22,19 +22,26 @@ _MARKS = "os^Dv<>"
 _CMC_DEPTH = 20
 
 
-def write_plots(systems: Sequence[System], folder: Path) -> list[str]:
-    """Write every plot that the runs have data for, as NAME.png and NAME.svg, and return the names.
-
-    Raises:
-        ConfigError: matplotlib is not installed (the extra `plots`).
-    """
+def need_matplotlib() -> None:
+    """Raise ConfigError if matplotlib (the extra `plots`) is not installed, before anything is measured."""
     try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             "Plots need matplotlib: pip install 'faceup[plots]', or leave them out: --no-plots."
         ) from error
+
+
+def write_plots(systems: Sequence[System], folder: Path) -> list[str]:
+    """Write every plot that the runs have data for, as NAME.png and NAME.svg, and return the names.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    need_matplotlib()
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     settings: dict[Any, Any] = {
         "svg.hashsalt": "faceup",
         "svg.fonttype": "path",
@@ -93,23 +100,28 @@ def _cmc(systems: Sequence[System], figure: Any) -> bool:
 def _det(systems: Sequence[System], figure: Any) -> bool:
     axes = figure.add_subplot()
     drawn = False
-    least = 1.0
+    fewest = [1.0, 1.0]
     for k, system in enumerate(systems):
         compared = system.comparisons()
         if not len(compared.genuine) or not len(compared.impostor):
             continue
         curve = error_curve(compared.genuine, compared.impostor)
-        least = min(least, 1 / len(compared.impostor), 1 / len(compared.genuine))
+        fewest = [min(fewest[0], 1 / len(compared.impostor)), min(fewest[1], 1 / len(compared.genuine))]
         # A log axis has no zero; points without an error end the line.
         seen = (curve.fmr > 0) & (curve.fnmr > 0)
         axes.plot(curve.fmr[seen], curve.fnmr[seen], label=_label(system), **_style(k))
         drawn = True
-    axes.set(xscale="log", yscale="log", xlim=(least, 1), ylim=(least, 1))
+    if not drawn or max(fewest) == 1:
+        return False
+    axes.set(xscale="log", yscale="log", xlim=(fewest[0], 1), ylim=(fewest[1], 1))
+    # Not as powers of ten: those would need mathematical text, which names of systems must not be read as.
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
     axes.set(xlabel="false match rate", ylabel="false non-match rate", title="DET; comparisons that could be made")
     axes.grid(alpha=0.3, which="both", linewidth=0.5)
-    if drawn:
-        axes.legend()
-    return drawn
+    axes.legend()
+    return True
 
 
 def _scores(systems: Sequence[System], figure: Any) -> bool:

@@ -128,6 +128,8 @@ def _plots(folder: Path) -> Iterator[Plot]:
     for name, title in PLOTS.items():
         path = folder / f"{name}.png"
         if path.is_file():
+            if path.resolve().parent != path.parent.resolve():
+                raise damaged(path, "a link to a file outside the evaluation")
             # Encoded anew, so that nothing but pixels gets from a file into the page.
             image = read_image(path, max_pixels=8_000_000)
             uri = "data:image/png;base64," + base64.b64encode(encode_png(image)).decode("ascii")

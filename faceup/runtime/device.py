@@ -13,11 +13,14 @@ def pick_device(wanted: str) -> str:
     Raises:
         ConfigError: not one of `DEVICES`, or `cuda` without a usable GPU.
     """
-    import torch
-
     if wanted not in DEVICES:
         raise ConfigError(f"Device must be one of {', '.join(DEVICES)}, got {wanted!r}.")
+    if wanted == "cpu":
+        return wanted
+
+    import torch
+
     usable = torch.cuda.is_available()
     if wanted == "cuda" and not usable:
         raise ConfigError("Device 'cuda' was asked for, but torch finds no usable NVIDIA GPU; use --device cpu.")
-    return "cuda" if usable and wanted != "cpu" else "cpu"
+    return "cuda" if usable else "cpu"

@@ -28,7 +28,7 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="component generation and enhancement; reimplementation from the abstract",
     generative=True,
-    weights=(),
+    weights=("lcge-x4",),
 )
 
 BANK = "bank."

@@ -21,7 +21,7 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="spatial attention residual network for aligned faces; compact, trained on clean bicubic reduction",
     generative=True,
-    weights=(),
+    weights=("sparnet-x4",),
 )
 
 

@@ -8,7 +8,7 @@ similarities as distributions, their divergence, which pushes the other faces of
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ from faceup.runtime.torch_sr import TorchSr
 from faceup.train.data import to_tensor
 from faceup.train.degrade import Ranges, degrade, expose, make_ranges
 from faceup.train.faces import ROOM, Face, FaceSet, jittered
-from faceup.train.identity import embedded, recogniser
+from faceup.train.identity import embedded, network_input, recogniser
 from faceup.train.recipe import DistilRecipe
-from faceup.train.tasks import Ahead, named_weights
+from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights
 from faceup.types import Image, Pixels
 
 ENLARGE = 4
@@ -175,7 +175,7 @@ class DistilTask:
         seen, originals = self.batches.get(step)
         with torch.no_grad():
             wanted = embedded(self.teacher, originals.contiguous(memory_format=torch.channels_last))
-        got = F.normalize(forward((seen.flip(1) - 127.5) / 128.0))
+        got = F.normalize(forward(network_input(seen)))
         loss = 1 - (got * wanted).sum(dim=1).mean()
         others = torch.cat([self.bank, wanted])
         similar, should = got @ others.T, wanted @ others.T
@@ -187,6 +187,11 @@ class DistilTask:
             found = (similar / r.temperature).log_softmax(dim=1)
             loss = loss + r.contrast * F.kl_div(found, target, reduction="batchmean")
         return loss
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield what the student sees at steps that the training has not."""
+        for i in range(NORM_BATCHES):
+            yield network_input(self.train_set.batch(i, seed=self.recipe.seed + 1, size=self.recipe.batch)[0])
 
     def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
         """Return mean cosines to the teacher's vectors by level, their mean, and rank-1 of the last level.

@@ -25,7 +25,12 @@ def recogniser(name: str = "mobilefacenet") -> MobileFaceNet:
 
 def embedded(net: nn.Module, aligned: Tensor) -> Tensor:
     """Return unit rows (N, D) of aligned faces, float (N, 3, 112, 112) RGB 0..255."""
-    return F.normalize(net((aligned.flip(1) - 127.5) / 128.0))
+    return F.normalize(net(network_input(aligned)))
+
+
+def network_input(aligned: Tensor) -> Tensor:
+    """Return what the shipped MobileFaceNet takes, of aligned faces (N, 3, 112, 112) RGB 0..255: BGR, about -1..1."""
+    return (aligned.flip(1) - 127.5) / 128.0
 
 
 def aligned_faces(pictures: Tensor, landmarks: Floats) -> Tensor:

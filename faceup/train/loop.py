@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from faceup import __version__
 from faceup.errors import ConfigError, DataError
@@ -41,10 +41,18 @@ def finished(recipe: AnyRecipe, out: Path) -> bool:
         record = json.loads((out / "training.json").read_text(encoding="utf-8"))
         return bool(
             record["steps_done"] == recipe.steps
-            and make_recipe(type(recipe), record["recipe"]) == recipe
+            and _same(record["recipe"], recipe)
             and (out / "weights.safetensors").is_file()
         )
-    except (OSError, ValueError, KeyError, TypeError, ConfigError):
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _same(stored: dict[str, Any], recipe: AnyRecipe) -> bool:
+    """Tell whether a recipe that a training wrote down, perhaps by an earlier version, is this one."""
+    try:
+        return make_recipe(type(recipe), stored) == recipe
+    except ConfigError:
         return False
 
 
@@ -59,7 +67,7 @@ class Trainer:
         self.task = kind(recipe, data_root / recipe.data, out)
         self.net = self.task.net
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean, use_buffers=True)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean)
         trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
         self.step, self.seconds, self.best_step = 0, 0.0, -1
@@ -85,12 +93,22 @@ class Trainer:
             last = self.step == self.recipe.steps
             validate = last or self.step % self.recipe.validate_every == 0
             if validate or self.step % LOG_EVERY == 0:
-                state = self.task.shipped(self.averaged.module) if validate else {}
+                state = self._to_ship() if validate else {}
                 found = self.task.measure(state) if validate else {}
                 self._log(float(np.mean(losses)), found)
                 losses.clear()
                 if validate:
                     self._save(found, state)
+
+    def _to_ship(self) -> dict[str, Tensor]:
+        """Return the tensors of the averaged network, whose batch norms get the statistics that they meet in it.
+
+        Those of the trained network belong to other weights, and a running mean of them keeps some of the variance of 1
+        that every norm starts with, which for small features is far too much.
+        """
+        if not self.recipe.freeze_norms:
+            update_bn(self.task.inputs(), self.averaged.module)
+        return self.task.shipped(self.averaged.module)
 
     def _one_step(self, forward: Callable[..., Tensor]) -> float:
         for group in self.optimiser.param_groups:
@@ -138,11 +156,7 @@ class Trainer:
 
     def _restore(self) -> None:
         state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True))
-        try:
-            same = make_recipe(type(self.recipe), json.loads(state["recipe"])) == self.recipe
-        except ConfigError:
-            same = False
-        if not same:
+        if not _same(json.loads(state["recipe"]), self.recipe):
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         self.net.load_state_dict(state["net"])
         self.averaged.load_state_dict(state["averaged"])

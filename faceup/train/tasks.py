@@ -6,7 +6,7 @@ A task has a network, gives the loss of a step, measures the network on the vali
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,6 +29,8 @@ from faceup.weights import store
 
 # Widths of the face box in LR pixels at which every validation face is measured.
 VALIDATION_FACE_PX = (18.0, 24.0, 34.0)
+# So many batches give the batch norms their statistics before a validation.
+NORM_BATCHES = 40
 
 T = TypeVar("T")
 
@@ -52,6 +54,9 @@ class Task(Protocol):
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the loss of a step."""
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield some batches of what the network takes, from which batch norms learn their statistics."""
 
     def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
         """Return what weights, as `shipped` gives them, reach on the validation set."""
@@ -123,6 +128,12 @@ class SrTask:
             found = np.stack([jittered(points, r.alignment_jitter, rng) for points in landmarks])
             loss = loss + r.identity * self.identity(out, found, originals)
         return loss
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield LR crops that no step has."""
+        r = self.recipe
+        for i in range(NORM_BATCHES):
+            yield self.train_set.batch(i, seed=r.seed + 1, size=r.batch, patch=r.patch)[0][0]
 
     def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the mean PSNR, and for `surveillance` the mean cosine of super-resolved and original faces."""

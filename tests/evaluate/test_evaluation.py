@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,10 @@ from faceup.evaluate.evaluation import evaluate, measured
 from faceup.evaluate.gain import split_gain
 from faceup.evaluate.measure import Settings
 from faceup.evaluate.systems import read_runs, systems
+from faceup.images import encode_png
 from faceup.metrics.table5 import table5
+from faceup.report.html import write_report
+from tests.helpers import noise
 
 MakeRun = Callable[..., Path]
 QUICK = Settings(rounds=200, pair_rounds=100)
@@ -259,6 +263,24 @@ def test_everything_is_written_and_byte_identical_on_repeat(make_run: MakeRun) -
     assert "not significant at n = 12" in report
 
 
+def test_without_matplotlib_it_says_what_to_install(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run = make_run()
+    with pytest.raises(ConfigError, match=r"pip install 'faceup\[plots\]'"):
+        evaluate([run], settings=QUICK)
+    assert not (run / "evaluation").exists()
+
+
+def test_a_plot_that_leads_out_of_the_folder_is_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run()
+    evaluate([run], settings=QUICK, plots=False)
+    (run / "evaluation" / "plots").mkdir(exist_ok=True)
+    (tmp_path / "secret.png").write_bytes(encode_png(noise(4, 4)))
+    (run / "evaluation" / "plots" / "cmc.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(DataError, match="outside the evaluation"):
+        write_report(run)
+
+
 def test_only_an_evaluation_is_replaced(make_run: MakeRun, tmp_path: Path) -> None:
     run, out = make_run(), tmp_path / "out"
     evaluate([run], out, settings=QUICK, plots=False, reports=False)
@@ -319,3 +341,15 @@ def test_folders_of_earlier_versions_are_read(make_run: MakeRun) -> None:
     assert len(results.gain) == 0
     assert not math.isnan(pick(results.metrics, "sisn", "eer")["value"])
     assert not (results.metrics["part"] == "alarm").any()
+
+
+@pytest.mark.parametrize("odd", [{"people": 1}, {"people": 3, "distances": (), "strangers": 4}, {"people": 2}])
+def test_runs_with_hardly_anything_to_compare_are_evaluated_all_the_same(
+    make_run: MakeRun, odd: dict[str, object]
+) -> None:
+    run = make_run(**odd)
+    results = evaluate([run], settings=QUICK)
+    assert set(results.metrics["metric"]) >= {"fta"}
+    assert (run / "evaluation" / "metrics.md").is_file()
+    assert "Evaluation" in (run / "report.html").read_text()
+    assert not results.metrics["value"].isin([np.inf, -np.inf]).any()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from faceup.datasets.layout import facts
@@ -51,9 +52,19 @@ def test_the_papers_numbers_stand_beside_ours_with_the_reminder(make_run: Callab
     sources = {row[1] for row in gaps.rows}
     assert sources == {"paper", "ours, drawn", "ours, all"}
     assert all(row[5] == "not significant at n = 6" for row in gaps.rows if row[1] != "ours, all")
+    ours = [row for row in scface.rows if row[5] == "ours"]
+    table = pd.read_csv(run / "similarity.csv")
+    hits = ((table["sr"] == "sisn") & (table["genuine"] == 1) & (table["rank"] == 1)).sum()
+    assert ours[2][:3] == ("sisn", f"{100 * hits / 8:.1f} %, {hits}/8", "-")
     memory = [row for row in scface.rows if "unverified" in row[5]]
     assert len(memory) == sum(not entry["verified"] for entry in facts("scface")["published_rank1"])
     assert all(row[6] == "from memory" for row in memory)
+
+
+def test_tinyface_stands_beside_its_published_figures(make_run: Callable[..., Path]) -> None:
+    (shown,) = published_tables(read_runs([make_run(recipe={"published": "tinyface"})]))
+    assert [row[3] for row in shown.rows[:4]] == ["ours", "ours", "ours", "published"]
+    assert shown.rows[4][1:3] == ("76.1 %", "78.9 %")
 
 
 def test_every_published_figure_names_its_source() -> None:

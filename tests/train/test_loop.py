@@ -114,6 +114,28 @@ def test_missing_pictures_are_named(data_root: Path) -> None:
 @pytest.mark.parametrize("scale", [2, 4, 8])
 def test_learning_lowers_the_loss(data_root: Path, tmp_path: Path, scale: int) -> None:
     trainer = Trainer(recipe(scale=scale, steps=30, patch=4, validate_every=30), data_root, tmp_path, say=quiet)
-    before = trainer.task.measure(trainer.task.shipped(trainer.averaged.module))["psnr"]
+    before = trainer.task.measure(trainer._to_ship())["psnr"]
     trainer.run()
-    assert trainer.task.measure(trainer.task.shipped(trainer.averaged.module))["psnr"] > before
+    assert trainer.task.measure(trainer._to_ship())["psnr"] > before
+
+
+def test_norms_get_the_statistics_of_the_averaged_network(data_root: Path, tmp_path: Path) -> None:
+    """With small features the variance of 1 that norms start with would drown the network."""
+    options = {"min_channels": 4, "max_channels": 4, "halvings": 1, "blocks": 1, "hourglass": 1, "skip": "bicubic",
+               "attention_channels": 2}  # fmt: skip
+    settings = recipe(network="sparnet", network_options=options, patch=8, ema=0.99, validate_every=4)
+    trainer = Trainer(settings, data_root, tmp_path, say=quiet)
+    trainer.run()
+    net = trainer.averaged.module.eval()
+    seen: list[torch.Tensor] = []
+    first = net.get_submodule("encoder.1.preact_func.0.norm")
+    hook = first.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
+    with torch.inference_mode():
+        for i in range(40):
+            (lr,), _ = trainer.train_set.batch(i, seed=settings.seed + 1, size=settings.batch, patch=settings.patch)
+            net(lr)
+    hook.remove()
+    variance = torch.stack([x.var(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
+    torch.testing.assert_close(first.running_var, variance, rtol=1e-4, atol=1e-6)
+    stored = load_file(tmp_path / "weights.safetensors")
+    torch.testing.assert_close(stored["encoder.1.preact_func.0.norm.running_var"], first.running_var)

@@ -1,0 +1,24 @@
+"""`faceup audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from faceup.gallery import audit
+
+
+@click.group("audit")
+def command() -> None:
+    """Check the audit log of a gallery."""
+
+
+@command.command("verify")
+@click.argument("folder", metavar="GALLERY", type=click.Path(path_type=Path))
+@click.option("--head", metavar="HASH", help="A hash noted earlier that the log must hold: finds entries cut off.")
+def verify(folder: Path, head: str | None) -> None:
+    """Check that no entry of the log was changed, removed, inserted or reordered."""
+    found = audit.verify(folder, head)
+    torn = f", {found.torn} lines cut off by a crash" if found.torn else ""
+    click.echo(f"{found.entries} entries, the chain is whole{torn}; last hash {found.head}")

@@ -1,0 +1,160 @@
+"""The audit log: who did what with a gallery, when, with which settings and why. One JSON object a line.
+
+Every line carries the hash of the line before it, so that no line can be changed, left out or put between others
+without breaking the chain. Lines cut off at the end leave a chain that is whole but shorter: who keeps the last hash
+elsewhere (every command prints it) finds that too, by `faceup audit verify --head HASH`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from faceup.errors import DataError
+from faceup.files import sha256_hex, shown
+
+LOG = "audit.jsonl"
+START = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a check of the chain found.
+
+    Attributes:
+        entries: how many there are.
+        head: hash of the last.
+        torn: lines that a crash cut off; the entry after each says so.
+    """
+
+    entries: int
+    head: str
+    torn: int
+
+
+def append(folder: Path, action: str, settings: Mapping[str, Any], *, purpose: str = "") -> str:
+    """Add one entry and return its hash.
+
+    The log is locked meanwhile and on the disk when this returns. A line that a crash left unfinished stays; the new
+    entry carries its hash, so that it cannot pass for something else.
+
+    Args:
+        folder: of the gallery.
+        action: what is done.
+        settings: with what; plain values.
+        purpose: why, in the words of the user.
+
+    Raises:
+        DataError: the log is damaged or cannot be written.
+    """
+    path = folder / LOG
+    try:
+        with path.open("a+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            data = stream.read()
+            whole, _, torn = data.rpartition(b"\n")
+            last = _last_entry(whole, path)
+            entry: dict[str, Any] = {
+                "number": last["number"] + 1 if last else 1,
+                "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "user": _user(),
+                "host": platform.node(),
+                "action": action,
+                "purpose": purpose or "not stated",
+                "settings": dict(settings),
+                "previous": last["hash"] if last else START,
+            }
+            if torn:
+                entry["torn"] = sha256_hex(torn)
+            entry["hash"] = _hash(entry)
+            line = json.dumps(entry, sort_keys=True, ensure_ascii=True).encode() + b"\n"
+            stream.write(b"\n" + line if torn else line)
+            stream.flush()
+            os.fsync(stream.fileno())
+            return str(entry["hash"])
+    except OSError as error:
+        raise DataError(f"{shown(path)}: the audit log cannot be written ({error.strerror or error}).") from error
+
+
+def verify(folder: Path, head: str | None = None) -> Verified:
+    """Check the whole chain.
+
+    Args:
+        folder: of the gallery.
+        head: a hash that an entry must have, e.g. the last one that was noted elsewhere.
+
+    Raises:
+        DataError: the log is missing, a line was changed, removed or inserted, or no entry has the hash `head`.
+    """
+    path = folder / LOG
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{shown(path)}: the audit log cannot be read ({error.strerror or error}).") from error
+    previous, count, hashes = START, 0, set()
+    pending: list[str] = []
+    torn = 0
+    if data and not data.endswith(b"\n"):
+        data, _, rest = data.rpartition(b"\n")
+        torn += bool(rest)
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line:
+            continue
+        entry = _parsed(line)
+        if entry is None:
+            pending.append(sha256_hex(line))
+            continue
+        where = f"{shown(path)}, line {number}"
+        if pending != ([entry["torn"]] if "torn" in entry else []):
+            raise DataError(f"{where}: a line before it is no entry.")
+        torn += len(pending)
+        pending = []
+        if entry.get("hash") != _hash(entry):
+            raise DataError(f"{where}: the entry was changed.")
+        if entry.get("previous") != previous or entry.get("number") != count + 1:
+            raise DataError(f"{where}: entries before it were removed, inserted or reordered.")
+        previous, count = entry["hash"], count + 1
+        hashes.add(previous)
+    if pending:
+        raise DataError(f"{shown(path)}: the last line is no entry.")
+    if head is not None and head not in hashes:
+        raise DataError(f"{shown(path)}: no entry has the hash {head}: entries were cut off, or it is another log.")
+    return Verified(count, previous, torn)
+
+
+def _hash(entry: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in entry.items() if key != "hash"}
+    return sha256_hex(json.dumps(content, sort_keys=True, ensure_ascii=True).encode())
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and "hash" in entry else None
+
+
+def _last_entry(whole: bytes, path: Path) -> dict[str, Any] | None:
+    for line in reversed(whole.split(b"\n")):
+        if (entry := _parsed(line)) is not None:
+            if entry["hash"] != _hash(entry) or not isinstance(entry.get("number"), int):
+                raise DataError(f"{shown(path)}: its last entry was changed; see `faceup audit verify`.")
+            return entry
+    return None
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return str(os.getuid())
