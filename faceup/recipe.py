@@ -15,6 +15,11 @@ from faceup.files import shown
 
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
+# Why a run does what it does where nothing else is asked for; the figures are in docs/results/hard.md.
+DEFAULT_REASONS = {
+    "sr": "the picture as it is and bicubic to compare with, and the shipped network",
+    "recognizer": "measured",
+}
 PUBLISHED = ("table5", "scface", "tinyface")
 
 
@@ -88,6 +93,19 @@ class RunRecipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
         return {**asdict(self), "sr": list(self.sr)}
+
+    def defaults_used(self) -> dict[str, str]:
+        """Return, for SR and recogniser where they are the default, what that is and why."""
+        usual = {f.name: f.default for f in fields(self)}
+        return {
+            key: f"{_joined(getattr(self, key))} (default: {reason})"
+            for key, reason in DEFAULT_REASONS.items()
+            if getattr(self, key) == usual[key]
+        }
+
+
+def _joined(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def read_yaml(path: Path) -> Any:
