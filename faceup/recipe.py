@@ -15,10 +15,11 @@ from faceup.files import shown
 
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
-# Why a run does what it does where nothing else is asked for; the figures are in docs/results/hard.md.
+# Why a run does what it does where nothing else is asked for.
 DEFAULT_REASONS = {
-    "sr": "the picture as it is and bicubic to compare with, and the shipped network",
-    "recognizer": "measured",
+    "sr": "the picture as it is and bicubic to compare with, and the network of the paper; on noisy pictures bicubic "
+    "is better than it (README)",
+    "recognizer": "the only recogniser whose weights are shipped",
 }
 PUBLISHED = ("table5", "scface", "tinyface")
 

@@ -1,7 +1,8 @@
-"""SISN trained on what cameras do to faces, with an identity term; another training of the network by `NAME:FILE`."""
+"""SISN trained on what cameras do to faces, with an identity term. No weights are shipped yet: `NAME:FILE`."""
 
 from __future__ import annotations
 
+from faceup.errors import ConfigError
 from faceup.networks.sisn import SisnConfig
 from faceup.registry import Options
 from faceup.runtime.torch_sr import TorchSr
@@ -15,7 +16,6 @@ INFO = BackendInfo(
     licence="Apache-2.0",
     summary="SISN trained on blurred, noisy, compressed faces, with an identity term of the default recogniser",
     generative=True,
-    weights=("sisn-surveillance-x4",),
 )
 
 
@@ -23,7 +23,12 @@ def build(options: Options) -> TorchSr:
     """Build the backend.
 
     Raises:
-        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
-        WeightsError: the weights are missing, damaged, or another network's.
+        ConfigError: no file was given, or it is for another scale.
+        WeightsError: the file is missing, damaged, or another network's.
     """
+    if options.weights is None:
+        raise ConfigError(
+            "No weights of sisn-surveillance are shipped yet: give a file, --sr sisn-surveillance:FILE, that "
+            "`faceup train pipelines/train_sisn_surveillance.yaml` made."
+        )
     return build_network(options, INFO, "SISN", SisnConfig, load_folded)
