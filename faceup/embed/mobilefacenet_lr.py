@@ -26,6 +26,7 @@ def build(options: Options) -> MobileFaceNetEmbedder:
         ConfigError: no file was given.
         WeightsError: the file is missing, damaged, or another network's.
     """
+    options.refuse_extra(INFO.name)
     if options.weights is None:
         raise ConfigError(
             "No weights of mobilefacenet-lr are shipped yet: give a file, --recognizer mobilefacenet-lr:FILE, that "

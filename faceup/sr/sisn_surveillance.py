@@ -26,6 +26,7 @@ def build(options: Options) -> TorchSr:
         ConfigError: no file was given, or it is for another scale.
         WeightsError: the file is missing, damaged, or another network's.
     """
+    options.refuse_extra(INFO.name)
     if options.weights is None:
         raise ConfigError(
             "No weights of sisn-surveillance are shipped yet: give a file, --sr sisn-surveillance:FILE, that "

@@ -131,8 +131,7 @@ def test_norms_get_the_statistics_of_the_averaged_network(data_root: Path, tmp_p
     first = net.get_submodule("encoder.1.preact_func.0.norm")
     hook = first.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
     with torch.inference_mode():
-        for i in range(40):
-            (lr,), _ = trainer.train_set.batch(i, seed=settings.seed + 1, size=settings.batch, patch=settings.patch)
+        for lr in trainer.task.inputs():
             net(lr)
     hook.remove()
     variance = torch.stack([x.var(dim=(0, 2, 3)) for x in seen]).mean(dim=0)
