@@ -62,10 +62,11 @@ class Scores:
         self.squares = self._summed(np.nan_to_num(others) ** 2)
 
     def _summed(self, values: npt.NDArray[np.generic]) -> Array:
-        return np.bincount(self.owner, values.sum(axis=1).astype(np.float64), minlength=self.subjects)
+        summed = np.bincount(self.owner, values.sum(axis=1).astype(np.float64), minlength=self.subjects)
+        return np.asarray(summed, np.float64)
 
     def _by_subject(self, values: npt.NDArray[np.generic]) -> Array:
-        return np.bincount(self.owner, values.astype(np.float64), minlength=self.subjects)
+        return np.asarray(np.bincount(self.owner, values.astype(np.float64), minlength=self.subjects), np.float64)
 
     def rank1(self, weights: Array) -> Array:
         """Return the share of all probes that are first; one without a face is a miss."""
@@ -288,15 +289,15 @@ def _bars(data: Measurement) -> Iterator[str]:
                 (f"`{sr}` against bicubic, both {other.title}", data.system(other, HARD, sr),
                  data.system(other, HARD, BASE))
             )  # fmt: skip
-    for title, system, other in comparisons:
-        if system is other:
+    for title, system, reference in comparisons:
+        if system is reference:
             continue
-        genuine, first, apart = (system.minus(other, name) for name in ("mean genuine", "rank-1", "d'"))
+        genuine, first, apart = (system.minus(reference, name) for name in ("mean genuine", "rank-1", "d'"))
         enough = _yes(genuine[0] >= GENUINE_BAR and genuine[1] > 0)
         yield f"| mean genuine at least +{GENUINE_BAR:.2f}: {title} | {_interval(genuine)} | {enough} |"
         yield f"| rank-1 not lower: {title} | {_interval(first)} | {_yes(first[0] >= 0)} |"
         yield f"| d' higher: {title} | {_interval(apart, 2)} | {_yes(apart[1] > 0)} |"
-        ratio = system.value("FMR") / max(other.value("FMR"), 1e-12)
+        ratio = system.value("FMR") / max(reference.value("FMR"), 1e-12)
         yield f"| FMR at most {FMR_BAR} times: {title} | {ratio:.2f} times | {_yes(ratio <= FMR_BAR)} |"
     kept = data.system(judge, "originals", "none").minus(data.system(base, "originals", "none"), "rank-1")
     met = _yes(kept[0] >= -ORIGINALS_BAR)
