@@ -1,7 +1,7 @@
 """Measure recognition of hard pictures: SR backends and recognisers on degraded photos of the London set.
 
     PYTHONPATH=. python tools/measure_hard.py prepare LONDON FACES256 WORK
-    PYTHONPATH=. python tools/measure_hard.py embed WORK mobilefacenet mobilefacenet-lr mobilefacenet:xface2.safetensors
+    PYTHONPATH=. python tools/measure_hard.py embed WORK mobilefacenet mobilefacenet-lr:FILE mobilefacenet:JUDGE
     PYTHONPATH=. python tools/measure_hard.py embed WORK dlib:dlib_face_recognition_resnet_model_v1.dat
     PYTHONPATH=. python tools/measure_hard.py report WORK docs/results/hard.md
 
@@ -33,10 +33,10 @@ from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.simulate import simulate
 from faceup.types import AlignedFace, Image
-from tools.hard_tables import hard_report
+from tools.hard_tables import STUDENT, hard_report
 
 SCALE, PORTION = 4, 34
-SRS = ("none", "bicubic", "sisn", "sisn-surveillance")
+SRS = ("none", "bicubic", "sisn")
 # dlib's own alignment: the mean shape of its 68 landmarks in a picture of 150 px with a border of a quarter.
 DLIB_SIZE = 150
 DLIB_TEMPLATE = 25 + 100 * np.array(
@@ -61,7 +61,8 @@ def portions(files: Sequence[Path]) -> Iterator[list[Image]]:
 
 def found_faces(files: Sequence[Path], sr: str) -> tuple[Pixels, Pixels, npt.NDArray[np.bool_]]:
     """Return the aligned faces for faceup's recognisers and for dlib, and in which pictures there is one."""
-    backend = registry.build("sr", sr, registry.Options(SCALE))
+    name, file = registry.split_name(sr)
+    backend = registry.build("sr", name, registry.Options(SCALE, weights=file))
     detector = registry.build("detect", "mtcnn", registry.Options())
     aligned = np.zeros((len(files), 112, 112, 3), np.uint8)
     chips = np.zeros((len(files), DLIB_SIZE, DLIB_SIZE, 3), np.uint8)
@@ -101,7 +102,7 @@ def prepare(london: Path, faces: Path, work: Path, seeds: dict[str, int], srs: S
                 simulate(london / "smiling", folder, distances=[distance], seed=seed)
             files = [next(iter(folder.glob(f"{name}_cam1_*.jpg"))) for name in people]
             for sr in srs:
-                path = work / f"probes-{distance}-{seed}-{sr}.npz"
+                path = work / f"probes-{distance}-{seed}-{registry.split_name(sr)[0]}.npz"
                 if not path.exists():
                     aligned, chips, found = found_faces(files, sr)
                     save(path, aligned=aligned, chips=chips, found=found)
@@ -129,7 +130,8 @@ def embed(work: Path, label: str, only: str) -> None:
         built = registry.build("embed", name, registry.Options(weights=file))
         # Twice as fast on a CPU, and the same to the sixth digit.
         built.net.to(memory_format=torch.channels_last)
-    short = f"{name}-{file.stem}" if file is not None else name
+    # The tables know the student by its name; other files are judges, told apart by theirs.
+    short = name if file is None or name == STUDENT else f"{name}-{file.stem}"
     for path in sorted(work.glob("*.npz")):
         if only and path.stem.startswith("probes") and only not in path.stem:
             continue
@@ -158,7 +160,7 @@ def main() -> None:
     for name in ("london", "faces", "work"):
         first.add_argument(name, type=Path)
     first.add_argument("--seeds", default="hard=5,d1=5,d2=5", help="Distances and noise seeds of each.")
-    first.add_argument("--sr", nargs="+", default=SRS)
+    first.add_argument("--sr", nargs="+", default=SRS, help="NAME or NAME:FILE, e.g. sisn-surveillance:FILE.")
     second = parts.add_parser("embed")
     second.add_argument("work", type=Path)
     second.add_argument("recognisers", nargs="+")
