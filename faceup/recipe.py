@@ -15,6 +15,12 @@ from faceup.files import shown
 
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
+# Why a run does what it does where nothing else is asked for.
+DEFAULT_REASONS = {
+    "sr": "the picture as it is and bicubic to compare with, and the network of the paper; on noisy pictures bicubic "
+    "is better than it (README)",
+    "recognizer": "the only recogniser whose weights are shipped",
+}
 PUBLISHED = ("table5", "scface", "tinyface")
 
 
@@ -88,6 +94,19 @@ class RunRecipe:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
         return {**asdict(self), "sr": list(self.sr)}
+
+    def defaults_used(self) -> dict[str, str]:
+        """Return, for SR and recogniser where they are the default, what that is and why."""
+        usual = {f.name: f.default for f in fields(self)}
+        return {
+            key: f"{_joined(getattr(self, key))} (default: {reason})"
+            for key, reason in DEFAULT_REASONS.items()
+            if getattr(self, key) == usual[key]
+        }
+
+
+def _joined(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def read_yaml(path: Path) -> Any:

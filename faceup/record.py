@@ -138,6 +138,7 @@ def run_record(
         "command": list(command),
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "recipe": recipe.as_dict(),
+        "defaults": recipe.defaults_used(),
         "versions": {"python": platform.python_version(), **package_versions()},
         "device": device,
         "threads": torch.get_num_threads(),

@@ -1,7 +1,8 @@
 """Finds the plug-ins of a stage: the modules of its folder and the entry points of other packages.
 
 A plug-in is a module with `INFO`, a `BackendInfo`, and `build(options)`, which returns the object that the stage's
-protocol describes. Entry points of the groups `faceup.sr`, `faceup.detect` and `faceup.embed` name such modules.
+protocol describes. Its name is the module's, with dashes for underscores. Entry points of the groups `faceup.sr`,
+`faceup.detect` and `faceup.embed` name such modules.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class Options:
 def _found(stage: Stage) -> dict[str, str]:
     """Return the name of every plug-in of a stage and the module that holds it; nothing is imported but the folder."""
     package = importlib.import_module(f"faceup.{stage}")
-    found = {m.name: f"{package.__name__}.{m.name}" for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_"}
+    modules = [m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_"]
+    found = {name.replace("_", "-"): f"{package.__name__}.{name}" for name in modules}
     for point in metadata.entry_points(group=f"faceup.{stage}"):
         if point.name in found:
             raise ContractError(

@@ -29,9 +29,9 @@ def command(recipes: tuple[Path, ...], data_root: Path, out: Path | None, queue:
     import torch
 
     from faceup.train.loop import Trainer, finished
-    from faceup.train.recipe import read_trainings
+    from faceup.train.recipe import AnyRecipe, read_trainings
 
-    trainings = [training for recipe in recipes for training in read_trainings(recipe)]
+    trainings: list[AnyRecipe] = [training for recipe in recipes for training in read_trainings(recipe)]
     if not queue and len(trainings) > 1:
         raise ConfigError(f"{len(trainings)} trainings were asked for: add --queue to train one after the other.")
     if out is not None and len(trainings) > 1:

@@ -59,15 +59,24 @@ class MobileFaceNetEmbedder:
         return list(out.cpu().numpy())
 
 
+def load_embedder(options: Options, info: BackendInfo) -> MobileFaceNetEmbedder:
+    """Build a recogniser from the file of the user's or from the shipped weights; it has no settings.
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or another network's.
+    """
+    options.refuse_extra(info.name)
+    loaded = store.load_file(options.weights) if options.weights else store.load(info.name)
+    try:
+        return MobileFaceNetEmbedder(loaded.tensors, loaded.metadata, options.device)
+    except WeightsError as error:
+        raise WeightsError(f"{loaded.name}: {error}") from error
+
+
 def build(options: Options) -> MobileFaceNetEmbedder:
     """Build the recogniser; it has no settings.
 
     Raises:
         WeightsError: the weights are missing, damaged, or another network's.
     """
-    options.refuse_extra(INFO.name)
-    loaded = store.load_file(options.weights) if options.weights else store.load("mobilefacenet")
-    try:
-        return MobileFaceNetEmbedder(loaded.tensors, loaded.metadata, options.device)
-    except WeightsError as error:
-        raise WeightsError(f"{loaded.name}: {error}") from error
+    return load_embedder(options, INFO)

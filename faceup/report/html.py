@@ -95,6 +95,8 @@ def _settings(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("threads", str(record["threads"])),
         ("seed", str(record["seed"])),
     ]
+    # Folders of earlier versions do not say it.
+    rows += [(f"default: {key}", _plain(value)) for key, value in sorted(record.get("defaults", {}).items())]
     rows += [(f"recipe: {key}", _plain(value)) for key, value in sorted(record["recipe"].items())]
     rows += [(f"version: {key}", _plain(value)) for key, value in sorted(record["versions"].items())]
     rows += [(f"seconds: {key}", _plain(value)) for key, value in sorted(record["timings"].items())]

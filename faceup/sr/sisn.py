@@ -22,7 +22,8 @@ INFO = BackendInfo(
 )
 
 
-def _load(state: Mapping[str, Tensor], config: SisnConfig | None) -> Sisn:
+def load_folded(state: Mapping[str, Tensor], config: SisnConfig | None) -> Sisn:
+    """Build the network with its head folded into one convolution on the LR picture."""
     net = load_sisn(state, config)
     fold_head(net)
     return net
@@ -35,4 +36,4 @@ def build(options: Options) -> TorchSr:
         ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's.
     """
-    return build_network(options, INFO, "SISN", SisnConfig, _load)
+    return build_network(options, INFO, "SISN", SisnConfig, load_folded)

@@ -20,6 +20,21 @@ from faceup.sr._face_parts import component_weights
 from faceup.types import Floats, Image, Pixels
 
 
+def numbered_files(folder: Path, first: int, last: int) -> list[Path]:
+    """Return the files of a folder whose names are the numbers `first` to `last`, both included.
+
+    Raises:
+        DataError: the folder or a number is missing.
+    """
+    files = {int(p.stem): p for p in folder.glob("*.jpg") if p.stem.isdigit()} if folder.is_dir() else {}
+    missing = [n for n in range(first, last + 1) if n not in files]
+    if missing:
+        raise DataError(
+            f"{shown(folder)}: {len(missing)} of the pictures {first} to {last} are missing, e.g. {missing[0]:04d}."
+        )
+    return [files[n] for n in range(first, last + 1)]
+
+
 class PairSet:
     """Numbered pictures as HR and LR arrays.
 
@@ -44,13 +59,7 @@ class PairSet:
         Raises:
             DataError: the folder is missing, a number is missing, or sizes differ.
         """
-        files = {int(p.stem): p for p in folder.glob("*.jpg") if p.stem.isdigit()} if folder.is_dir() else {}
-        missing = [n for n in range(first, last + 1) if n not in files]
-        if missing:
-            raise DataError(
-                f"{shown(folder)}: {len(missing)} of the pictures {first} to {last} are missing, e.g. {missing[0]:04d}."
-            )
-        pairs = [reduced_pair(read_image(files[n]), scale) for n in range(first, last + 1)]
+        pairs = [reduced_pair(read_image(path), scale) for path in numbered_files(folder, first, last)]
         if len({p[0].pixels.shape for p in pairs}) != 1:
             raise DataError(f"{shown(folder)}: all training pictures must have the same size.")
         self.hr = np.stack([p[0].pixels for p in pairs])

@@ -1,0 +1,244 @@
+"""Distillation: a recogniser learns to see in a bad picture of a face what its teacher sees in the original.
+
+No identity is labelled. Three terms, each on unit vectors: the cosine to the teacher's vector of the original; the
+agreement of the similarities to many other faces, the batch's and a bank's of all training faces; and, with those
+similarities as distributions, their divergence, which pushes the other faces of the bank away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceup.align import align
+from faceup.geometry import similarity_transform
+from faceup.images import resize
+from faceup.networks.mobilefacenet import load_mobilefacenet
+from faceup.networks.sisn import SisnConfig, load_sisn
+from faceup.runtime.torch_sr import TorchSr
+from faceup.train.data import to_tensor
+from faceup.train.degrade import Ranges, degrade, expose, make_ranges
+from faceup.train.faces import ROOM, Face, FaceSet, jittered
+from faceup.train.identity import embedded, network_input, recogniser
+from faceup.train.recipe import DistilRecipe
+from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights
+from faceup.types import Image, Pixels
+
+ENLARGE = 4
+# A face wider than this many LR pixels does not go through SR in training: it costs much and changes little.
+SR_PX = 48
+# Faces wider than this many pixels are not made larger before they are degraded.
+SOURCE_PX = 160
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How well the student sees a part of the faces; see `DistilRecipe.levels`."""
+
+    name: str
+    share: float
+    jitter: float
+    ranges: Ranges | None
+
+
+class DistilSet:
+    """Aligned faces in pairs: as the student sees them, and the original for the teacher."""
+
+    def __init__(
+        self, faces: FaceSet, levels: Sequence[Level], *, sr: TorchSr | None, sr_share: float, mix: float
+    ) -> None:
+        self.faces, self.levels, self.sr, self.sr_share, self.mix = faces, levels, sr, sr_share, mix
+
+    def batch(self, step: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return what student and teacher see at a step, each (size, 3, 112, 112); the same step gives the same.
+
+        The levels take turns by their shares, so every step has about as many of each.
+        """
+        rng = np.random.default_rng((seed, step))
+        places = (np.arange(size) + rng.random()) / size
+        ends = np.cumsum([level.share for level in self.levels])
+        shown = [self.levels[min(int(i), len(self.levels) - 1)] for i in np.searchsorted(ends, places)]
+        enlarged = [bool(e) for e in rng.random(size) < self.sr_share]
+        return self.pairs([self._draw(rng) for _ in range(size)], shown, enlarged, rng)
+
+    def _draw(self, rng: np.random.Generator) -> Face:
+        face = self._one(rng)
+        return blended(face, self._one(rng), rng.uniform(0.3, 0.7)) if rng.random() < self.mix else face
+
+    def _one(self, rng: np.random.Generator) -> Face:
+        face = self.faces.faces[int(rng.integers(len(self.faces)))]
+        return face.mirrored() if rng.integers(2) else face
+
+    def pairs(
+        self, faces: Sequence[Face], levels: Sequence[Level], enlarged: Sequence[bool], rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return what student and teacher see of faces, one level each; `enlarged` says which go through SR."""
+        originals = [align(Image(face.pixels), face.landmarks).pixels for face in faces]
+        seen: list[Pixels] = []
+        waiting: list[tuple[int, Face]] = []
+        for face, level, by_network in zip(faces, levels, enlarged, strict=True):
+            if level.ranges is None:
+                points = jittered(face.landmarks, level.jitter, rng)
+                seen.append(align(Image(face.pixels), points).pixels)
+                continue
+            shot = photographed(face, level.ranges, rng)
+            found = Face(shot.pixels, jittered(shot.landmarks, level.jitter, rng), shot.width)
+            if by_network and self.sr is not None and shot.width <= SR_PX:
+                waiting.append((len(seen), found))
+                seen.append(shot.pixels)
+            else:
+                larger = resize(Image(shot.pixels), shot.pixels.shape[1] * ENLARGE, shot.pixels.shape[0] * ENLARGE)
+                seen.append(_aligned(larger, found))
+        if waiting:
+            assert self.sr is not None
+            larger_faces = self.sr.upscale([Image(face.pixels) for _, face in waiting])
+            for (place, face), picture in zip(waiting, larger_faces, strict=True):
+                seen[place] = _aligned(picture, face)
+        return to_tensor(seen), to_tensor(originals)
+
+
+def photographed(face: Face, ranges: Ranges, rng: np.random.Generator) -> Face:
+    """Return a face as a camera with these ranges sees it, at the size that the camera delivers."""
+    width = ranges.draw_face_px(rng)
+    side = 2 * round(ROOM * width / 2)
+    finer = max(1, min(ENLARGE, int(SOURCE_PX / width)))
+    crop = face.crop(side * finer, width * finer, rng)
+    low = degrade(expose(crop.pixels, ranges, rng), finer, ranges, rng)
+    return Face(low, ((crop.landmarks + 0.5) / finer - 0.5).astype(np.float32), width)
+
+
+def _aligned(larger: Image, face: Face) -> Pixels:
+    return align(larger, ((face.landmarks + 0.5) * ENLARGE - 0.5).astype(np.float32)).pixels
+
+
+def blended(face: Face, other: Face, share: float) -> Face:
+    """Return a face that nobody has: `other` laid over `face` by its landmarks, `share` of it."""
+    matrix = similarity_transform(other.landmarks, face.landmarks)
+    height, width = face.pixels.shape[:2]
+    laid = cv2.warpAffine(other.pixels, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    mixed = cv2.addWeighted(face.pixels, 1 - share, np.asarray(laid, np.uint8), share, 0)
+    moved = other.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    points = (1 - share) * face.landmarks + share * moved
+    return Face(np.asarray(mixed, np.uint8), points.astype(np.float32), face.width)
+
+
+class DistilTask:
+    """A student of a MobileFaceNet; see `faceup.train.tasks.Task`."""
+
+    def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path) -> None:
+        self.recipe = r = recipe
+        # With channels last the CPU takes half the time forward; backward it takes more.
+        self.teacher = recogniser(recipe.teacher).to(memory_format=torch.channels_last)
+        self.net: nn.Module = recogniser(recipe.teacher).requires_grad_(True)
+        self.levels = [
+            Level(name, value["share"], value.get("jitter", 0.0),
+                  make_ranges(value["ranges"]) if "ranges" in value else None)
+            for name, value in recipe.levels.items()
+        ]  # fmt: skip
+        self.sr_sha256, sr = "", None
+        if recipe.sr:
+            loaded = named_weights(recipe.sr)
+            self.sr_sha256 = loaded.sha256
+            config = SisnConfig(**json.loads(loaded.metadata["options"]))
+            sr = TorchSr(load_sisn(loaded.tensors, config), ENLARGE, "cpu")
+        self.train_set, self.validation_set = (
+            DistilSet(FaceSet(folder, *numbers, cache=cache), self.levels, sr=sr, sr_share=r.sr_share, mix=r.mix)
+            for numbers in (recipe.train, recipe.validation)
+        )
+        self.sizes = len(self.train_set.faces), len(self.validation_set.faces)
+        self.columns = (*(level.name for level in self.levels), "mean", "rank1")
+        self.score = "mean"
+        self.metadata = {"network": "mobilefacenet"}
+        self.bank = self._vectors(self.teacher, self.train_set.faces.faces)
+        self.batches: Ahead[tuple[Tensor, Tensor]] = Ahead(
+            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch)
+        )
+
+    def _vectors(self, net: nn.Module, faces: Sequence[Face]) -> Tensor:
+        """Return the vectors of original faces."""
+        originals = to_tensor([align(Image(face.pixels), face.landmarks).pixels for face in faces])
+        return _embedded_in_parts(net, originals)
+
+    def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
+        """Return the weighted sum of the terms that this module's text names."""
+        r = self.recipe
+        seen, originals = self.batches.get(step)
+        with torch.no_grad():
+            wanted = embedded(self.teacher, originals.contiguous(memory_format=torch.channels_last))
+        got = F.normalize(forward(network_input(seen)))
+        loss = 1 - (got * wanted).sum(dim=1).mean()
+        others = torch.cat([self.bank, wanted])
+        similar, should = got @ others.T, wanted @ others.T
+        if r.agreement:
+            among = ((got @ got.T - wanted @ wanted.T) ** 2).mean()
+            loss = loss + r.agreement * (((similar - should) ** 2).mean() + among)
+        if r.contrast:
+            target = (should / r.temperature).softmax(dim=1)
+            found = (similar / r.temperature).log_softmax(dim=1)
+            loss = loss + r.contrast * F.kl_div(found, target, reduction="batchmean")
+        return loss
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield what the student sees at steps that the training has not."""
+        for i in range(NORM_BATCHES):
+            yield network_input(self.train_set.batch(i, seed=self.recipe.seed + 1, size=self.recipe.batch)[0])
+
+    def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return mean cosines to the teacher's vectors by level, their mean, and rank-1 of the last level.
+
+        A gallery of all training and validation originals, seen by the same network, stands for rank-1.
+        """
+        net = load_mobilefacenet(state)
+        faces = self.validation_set.faces.faces
+        wanted = self._vectors(self.teacher, faces)
+        found: dict[str, float] = {}
+        seen = torch.zeros(0)
+        for level in self.levels:
+            rng = np.random.default_rng(0)
+            by_network = [n % 2 == 1 and self.recipe.sr_share > 0 for n in range(len(faces))]
+            seen, _ = self.validation_set.pairs(faces, [level] * len(faces), by_network, rng)
+            found[level.name] = float((_embedded_in_parts(net, seen) * wanted).sum(dim=1).mean())
+        found["mean"] = float(np.mean(list(found.values())))
+        gallery = torch.cat([self._vectors(net, faces), self._vectors(net, self.train_set.faces.faces)])
+        best = (_embedded_in_parts(net, seen) @ gallery.T).argmax(dim=1)
+        found["rank1"] = float((best == torch.arange(len(faces))).float().mean())
+        return found
+
+    def shipped(self, net: nn.Module) -> dict[str, Tensor]:
+        """Return the mean of student and teacher as the recipe weighs them, as fp16 if it says so."""
+        share, old = self.recipe.teacher_share, self.teacher.state_dict()
+        mixed = {
+            key: (1 - share) * value + share * old[key] if value.is_floating_point() else value
+            for key, value in net.state_dict().items()
+        }
+        half = self.recipe.half
+        return {
+            key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+            for key, value in mixed.items()
+        }
+
+    def finish(self, weights: Path) -> None:
+        """Nothing is added."""
+
+    def about(self, best: Mapping[str, float]) -> dict[str, Any]:
+        """Return the measures of the best step and the weights that enlarged."""
+        told: dict[str, Any] = {"best_validation": {name: round(value, 4) for name, value in best.items()}}
+        if self.sr_sha256:
+            told["sr_sha256"] = self.sr_sha256
+        told["training_pictures_without_a_face"] = self.train_set.faces.left_out
+        return told
+
+
+def _embedded_in_parts(net: nn.Module, aligned: Tensor) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([embedded(net, aligned[i : i + BATCH]) for i in range(0, len(aligned), BATCH)])

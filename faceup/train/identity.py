@@ -1,0 +1,83 @@
+"""The identity term: how unlike a recogniser finds the super-resolved face and the original, differentiable."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceup.geometry import SIZE, similarity_transform
+from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
+from faceup.types import Floats
+from faceup.weights import store
+
+
+def recogniser(name: str = "mobilefacenet") -> MobileFaceNet:
+    """Return shipped MobileFaceNet weights, ready for use and frozen.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
+    return load_mobilefacenet(store.load(name).tensors).requires_grad_(False)
+
+
+def embedded(net: nn.Module, aligned: Tensor) -> Tensor:
+    """Return unit rows (N, D) of aligned faces, float (N, 3, 112, 112) RGB 0..255."""
+    return F.normalize(net(network_input(aligned)))
+
+
+def network_input(aligned: Tensor) -> Tensor:
+    """Return what the shipped MobileFaceNet takes, of aligned faces (N, 3, 112, 112) RGB 0..255: BGR, about -1..1."""
+    return (aligned.flip(1) - 127.5) / 128.0
+
+
+def aligned_faces(pictures: Tensor, landmarks: Floats) -> Tensor:
+    """Warp faces to the template as `faceup.align` does, so that gradients reach the pictures.
+
+    Interpolation is bilinear, black outside. `faceup.align` reduces faces of more than twice the template's size
+    first; here they are not, so give smaller ones.
+
+    Args:
+        pictures: float (N, 3, H, W).
+        landmarks: (N, 5, 2) x, y in their pixels.
+
+    Returns:
+        (N, 3, 112, 112).
+    """
+    height, width = pictures.shape[2:]
+    inverse = np.stack([_inverse(similarity_transform(points)) for points in landmarks]).astype(np.float32)
+    v, u = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    template = torch.stack([u, v, torch.ones_like(u)], dim=-1).float()
+    # (N, 112, 112, 2): where every pixel of the template lies in the picture.
+    places = torch.einsum("nij,hwj->nhwi", torch.from_numpy(inverse), template)
+    grid = places * torch.tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+
+
+def _inverse(matrix: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], np.float64)
+
+
+class IdentityTerm:
+    """1 - cosine between the embeddings of super-resolved faces and of their originals, by a frozen recogniser."""
+
+    def __init__(self) -> None:
+        self.net = recogniser()
+
+    def cosines(self, pictures: Tensor, landmarks: Floats, originals: Tensor) -> Tensor:
+        """Return (N,) cosines.
+
+        Args:
+            pictures: float (N, 3, H, W) RGB, about 0..255; gradients reach them.
+            landmarks: (N, 5, 2) in their pixels.
+            originals: aligned faces (N, 3, 112, 112) RGB 0..255.
+        """
+        with torch.no_grad():
+            wanted = embedded(self.net, originals)
+        return (embedded(self.net, aligned_faces(pictures.clamp(0, 255), landmarks)) * wanted).sum(dim=1)
+
+    def __call__(self, pictures: Tensor, landmarks: Floats, originals: Tensor) -> Tensor:
+        """Return the mean of 1 - cosine; see `cosines`."""
+        return 1 - self.cosines(pictures, landmarks, originals).mean()

@@ -1,0 +1,214 @@
+"""What a training learns: `SrTask`, a super-resolution network on clean or on camera pictures.
+
+A task has a network, gives the loss of a step, measures the network on the validation set, and says what to write down.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from faceup import networks
+from faceup.errors import WeightsError
+from faceup.networks.lcge import Lcge
+from faceup.train.data import PairSet
+from faceup.train.degrade import make_ranges
+from faceup.train.exemplars import add_bank
+from faceup.train.faces import FaceSet, SurveillanceSet, jittered
+from faceup.train.identity import IdentityTerm
+from faceup.train.recipe import TrainRecipe
+from faceup.weights import store
+
+# Widths of the face box in LR pixels at which every validation face is measured.
+VALIDATION_FACE_PX = (18.0, 24.0, 34.0)
+# So many batches give the batch norms their statistics before a validation.
+NORM_BATCHES = 40
+
+T = TypeVar("T")
+
+
+class Task(Protocol):
+    """What the loop needs to know of a training.
+
+    Attributes:
+        net: what is trained.
+        columns: names of what `measure` finds, in the order of curves.csv.
+        score: the column by which the best step is chosen; higher is better.
+        sizes: numbers of training and of validation pictures.
+        metadata: strings that the weights carry.
+    """
+
+    net: nn.Module
+    columns: tuple[str, ...]
+    score: str
+    sizes: tuple[int, int]
+    metadata: dict[str, str]
+
+    def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
+        """Return the loss of a step."""
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield some batches of what the network takes, from which batch norms learn their statistics."""
+
+    def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return what weights, as `shipped` gives them, reach on the validation set."""
+
+    def shipped(self, net: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors of a network as they are written."""
+
+    def finish(self, weights: Path) -> None:
+        """Add to the written weights what only the end of a training can."""
+
+    def about(self, best: Mapping[str, float]) -> dict[str, Any]:
+        """Return what training.json says beyond what all trainings say."""
+
+
+class Ahead(Generic[T]):
+    """Makes the batch of the next step in a thread while the network learns from this one."""
+
+    def __init__(self, make: Callable[[int], T]) -> None:
+        self._make, self._pool = make, ThreadPoolExecutor(1)
+        self._waiting: tuple[int, Future[T]] | None = None
+
+    def get(self, step: int) -> T:
+        """Return the batch of a step."""
+        waiting, self._waiting = self._waiting, None
+        made = waiting[1].result() if waiting is not None and waiting[0] == step else self._make(step)
+        self._waiting = (step + 1, self._pool.submit(self._make, step + 1))
+        return made
+
+
+class SrTask:
+    """A super-resolution network: L1, and with `surveillance` maybe the identity term."""
+
+    def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path) -> None:
+        self.recipe = r = recipe
+        self.net = self._built()
+        self.started_from = start_from(self.net, recipe.start) if recipe.start else ""
+        # LCGE also gets the facial components of every crop.
+        components = self.net.config if isinstance(self.net, Lcge) else None
+
+        def read(first: int, last: int) -> PairSet | SurveillanceSet:
+            if recipe.degradation == "surveillance":
+                faces = FaceSet(folder, first, last, cache=cache)
+                return SurveillanceSet(faces, recipe.scale, make_ranges(recipe.degradation_ranges))
+            return PairSet(folder, first, last, recipe.scale, components=components)
+
+        self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
+        self.identity = IdentityTerm() if recipe.degradation == "surveillance" else None
+        self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
+        self.score = "identity" if recipe.identity else "psnr"
+        self.sizes = len(self.train_set), len(self.validation_set)
+        options = json.dumps({**recipe.network_options, "scale": recipe.scale}, sort_keys=True)
+        self.metadata = {"network": recipe.network, "options": options}
+        self.batches: Ahead[Any] = Ahead(
+            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch, patch=r.patch)
+        )
+
+    def _built(self) -> nn.Module:
+        return networks.build(self.recipe.network, self.recipe.network_options, self.recipe.scale)
+
+    def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
+        """Return L1 in grey levels, with the weighted identity term where the recipe has one."""
+        r = self.recipe
+        inputs, hr, *faces = self.batches.get(step)
+        out = forward(*inputs)
+        loss = F.l1_loss(out, hr)
+        if self.identity is not None and r.identity and step >= r.identity_from:
+            landmarks, originals = faces
+            rng = np.random.default_rng((r.seed, step, 1))
+            found = np.stack([jittered(points, r.alignment_jitter, rng) for points in landmarks])
+            loss = loss + r.identity * self.identity(out, found, originals)
+        return loss
+
+    def inputs(self) -> Iterator[Tensor]:
+        """Yield LR crops that no step has."""
+        r = self.recipe
+        for i in range(NORM_BATCHES):
+            yield self.train_set.batch(i, seed=r.seed + 1, size=r.batch, patch=r.patch)[0][0]
+
+    def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
+        """Return the mean PSNR, and for `surveillance` the mean cosine of super-resolved and original faces."""
+        with torch.random.fork_rng(devices=[]):  # a new network draws its weights
+            net = self._built()
+        net.load_state_dict(state)
+        net.eval()
+        if isinstance(self.validation_set, PairSet):
+            return {"psnr": validation_psnr(net, self.validation_set)}
+        assert self.identity is not None
+        psnr, cosines = [], []
+        for n in range(len(self.validation_set)):
+            for width in VALIDATION_FACE_PX:
+                inputs, hr, landmarks, originals = self.validation_set.fixed(n, width)
+                with torch.inference_mode():
+                    out = net(*inputs).clamp(0, 255).round()
+                    cosines.append(float(self.identity.cosines(out, landmarks, originals)[0]))
+                psnr.append(_psnr(out[0].numpy(), hr[0].numpy()))
+        return {"psnr": float(np.mean(psnr)), "identity": float(np.mean(cosines))}
+
+    def shipped(self, net: nn.Module) -> dict[str, Tensor]:
+        """Return the network's own tensors."""
+        return {key: value.contiguous() for key, value in net.state_dict().items()}
+
+    def finish(self, weights: Path) -> None:
+        """Add the bank of LCGE."""
+        if self.recipe.exemplars and isinstance(self.train_set, PairSet):
+            add_bank(weights, self.train_set, self.recipe.exemplars)
+
+    def about(self, best: Mapping[str, float]) -> dict[str, Any]:
+        """Return the measures of the best step, and what only some trainings have."""
+        told: dict[str, Any] = {"best_validation_psnr_db": round(best.get("psnr", -1.0), 4)}
+        if "identity" in best:
+            told["best_validation_identity"] = round(best["identity"], 4)
+        if self.started_from:
+            told["started_from_sha256"] = self.started_from
+        if isinstance(self.train_set, SurveillanceSet):
+            told["training_pictures_without_a_face"] = self.train_set.faces.left_out
+        return told
+
+
+def named_weights(name: str) -> store.LoadedWeights:
+    """Read weights by a name of the catalogue or from a file.
+
+    Raises:
+        ConfigError: neither a file nor a known name.
+        WeightsError: missing or damaged.
+    """
+    return store.load_file(Path(name)) if Path(name).is_file() else store.load(name)
+
+
+def start_from(net: nn.Module, start: str) -> str:
+    """Fill a network with weights of the catalogue or of a file and return the sha256 of what was loaded.
+
+    Raises:
+        WeightsError: missing, damaged, or of another shape.
+    """
+    loaded = named_weights(start)
+    try:
+        net.load_state_dict(loaded.tensors)
+    except RuntimeError as error:
+        raise WeightsError(f"start: {loaded.name} does not fit the recipe's network: {error}") from error
+    return loaded.sha256
+
+
+def validation_psnr(net: nn.Module, pairs: PairSet) -> float:
+    """Return the mean PSNR in dB over whole pictures: RGB, uint8 after rounding, no border cut."""
+    values = []
+    for n, hr in enumerate(pairs.hr):
+        with torch.inference_mode():
+            out = net(*pairs.whole(n))[0].clamp(0, 255).round()
+        values.append(_psnr(out.numpy(), hr.transpose(2, 0, 1)))
+    return float(np.mean(values))
+
+
+def _psnr(out: np.ndarray, hr: np.ndarray) -> float:
+    mse = float(np.mean((out - hr.astype(np.float64)) ** 2))
+    return float(10 * np.log10(255.0**2 / max(mse, 1e-12)))

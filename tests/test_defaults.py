@@ -1,0 +1,14 @@
+"""A run says which defaults it used, and why."""
+
+from __future__ import annotations
+
+from faceup.recipe import DEFAULT_REASONS, RunRecipe
+
+
+def test_only_what_is_the_default_is_called_so() -> None:
+    told = RunRecipe().defaults_used()
+    assert set(told) == set(DEFAULT_REASONS)
+    assert told["sr"].startswith("none, bicubic, sisn (default: ")
+    assert DEFAULT_REASONS["recognizer"] in told["recognizer"]
+    changed = RunRecipe(sr=("bicubic",), recognizer="mobilefacenet")
+    assert set(changed.defaults_used()) == {"recognizer"}

@@ -1,0 +1,96 @@
+"""The statistics behind docs/results/hard.md against plain loops."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceup.metrics.bootstrap import draw_weights
+from tools.hard_tables import Array, Measurement, Scores, best_combination, hard_report
+
+SUBJECTS, SEEDS, OTHERS = 5, 3, 40
+
+
+def unit(rows: Array) -> Array:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def vectors(seed: int = 0, noise: float = 1.5) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    gallery = unit(rng.normal(size=(SUBJECTS + OTHERS, 8)))
+    probes = np.vstack([gallery[:SUBJECTS] + noise * rng.normal(size=(SUBJECTS, 8)) / 3 for _ in range(SEEDS)])
+    return unit(probes), gallery
+
+
+def resampled(weights: Array) -> list[int]:
+    """The rows of the probes that a resample holds, as often as it holds them."""
+    return [s + SUBJECTS * k for s in range(SUBJECTS) for _ in range(int(weights[s])) for k in range(SEEDS)]
+
+
+def test_all_statistics_are_those_of_plain_loops_on_every_resample() -> None:
+    probes, gallery = vectors()
+    probes[7] = np.nan  # no face
+    scores = Scores(probes, gallery, SUBJECTS)
+    weights = np.vstack([np.ones(SUBJECTS), draw_weights(SUBJECTS, 20, 3)])
+    got = {
+        "rank1": scores.rank1(weights), "genuine": scores.mean_genuine(weights), "mean": scores.impostor_mean(weights),
+        "fmr": scores.fmr(0.4)(weights), "d": scores.separation(weights), "top": scores.percentile(weights),
+    }  # fmt: skip
+    for i, row in enumerate(weights):
+        genuine, impostor, hits = [], [], []
+        for p in resampled(row):
+            own, similar = p % SUBJECTS, gallery @ probes[p]
+            others = np.delete(similar, own)
+            hits.append(bool(similar[own] > others.max()) if p != 7 else False)
+            if p != 7:
+                genuine.append(similar[own])
+                impostor += list(others)
+        assert got["rank1"][i] == pytest.approx(np.mean(hits))
+        assert got["genuine"][i] == pytest.approx(np.mean(genuine))
+        assert got["mean"][i] == pytest.approx(np.mean(impostor))
+        assert got["fmr"][i] == pytest.approx(np.mean(np.array(impostor) >= 0.4))
+        pooled = np.sqrt((np.var(genuine) + np.var(impostor)) / 2)
+        assert got["d"][i] == pytest.approx((np.mean(genuine) - np.mean(impostor)) / pooled)
+        assert got["top"][i] == pytest.approx(np.quantile(impostor, 0.999, method="inverted_cdf"), abs=6e-4)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    (tmp_path / "people.json").write_text(json.dumps([f"{n:03d}" for n in range(SUBJECTS)]))
+    for number, recogniser in enumerate(("mobilefacenet", "mobilefacenet-lr", "judge")):
+        folder = tmp_path / "vectors" / recogniser
+        folder.mkdir(parents=True)
+        good, gallery = vectors(number, 0.3)
+        np.savez(folder / "gallery.npz", vectors=gallery)
+        np.savez(folder / "originals.npz", vectors=good[:SUBJECTS])
+        for sr, noise in (("bicubic", 2.5), ("sisn-surveillance", 1.0)):
+            for seed in range(SEEDS):
+                part = slice(SUBJECTS * seed, SUBJECTS * (seed + 1))
+                np.savez(folder / f"probes-hard-{seed}-{sr}.npz", vectors=vectors(number, noise)[0][part])
+    return tmp_path
+
+
+def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.hard_tables.ROUNDS", 100)
+    data = Measurement(work)
+    best = best_combination(data)
+    assert best is not None
+    assert best[1] == "sisn-surveillance"
+    page = hard_report(work)
+    for judge in ("mobilefacenet", "mobilefacenet-lr on both sides", "mobilefacenet-lr on the probes", "judge"):
+        assert f"## {judge}\n" in page
+        assert f"| {judge} | hard | sisn-surveillance |" in page
+    assert f"| hard | bicubic | {SUBJECTS * SEEDS}/{SUBJECTS * SEEDS} |" in page
+    judge = data.judges[0]
+    better = data.system(judge, "hard", "sisn-surveillance").minus(
+        data.system(judge, "hard", "bicubic"), "mean genuine"
+    )
+    assert better[0] > 0.1
+    assert better[1] < better[0] < better[2]
+    assert "| mean genuine at least +0.10: `sisn-surveillance` against bicubic, both judge |" in page
+    assert "nan" not in page

@@ -1,0 +1,229 @@
+"""Trainings on camera pictures: super-resolution with the identity term, and distillation of a recogniser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PilImage
+from safetensors.torch import load_file
+
+from faceup import registry
+from faceup.errors import ConfigError, DataError
+from faceup.images import read_image, resize
+from faceup.train.distil import DistilSet, Level, blended
+from faceup.train.faces import FaceSet, SurveillanceSet
+from faceup.train.loop import Trainer, finished
+from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
+from tests.conftest import ROOT
+from tests.contracts import check_embedder
+
+OPTIONS = {"groups": 1, "blocks": 1, "channels": 8, "head": "direct", "skip": "bicubic", "unit": 64}
+LEVELS = {
+    "original": {"share": 0.5, "jitter": 0.01},
+    "hard": {"share": 0.5, "jitter": 0.05, "ranges": {"face_px": [16, 24]}},
+}
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory, examples: Path) -> Path:
+    """Four portraits of 128 x 160 px and a picture without a face, numbered."""
+    root = tmp_path_factory.mktemp("faces")
+    (root / "faces").mkdir()
+    for number, name in enumerate(("biden", "collins", "hopper", "obama")):
+        portrait = resize(read_image(examples / "gallery" / f"{name}_frontal.jpg"), 128, 160)
+        PilImage.fromarray(portrait.pixels).save(root / "faces" / f"{number:04d}.jpg", quality=95)
+    PilImage.new("RGB", (128, 160), "grey").save(root / "faces" / "0004.jpg")
+    return root
+
+
+def sr_recipe(**changes: object) -> TrainRecipe:
+    values = {
+        "name": "tiny", "network": "sisn", "scale": 4, "train": (0, 4), "validation": (0, 1), "data": "faces",
+        "network_options": OPTIONS, "degradation": "surveillance", "identity": 40, "identity_from": 1, "patch": 16,
+        "alignment_jitter": 0.03, "batch": 2, "steps": 4, "lr": 1e-3, "validate_every": 2, "ema": 0.5,
+    }  # fmt: skip
+    return TrainRecipe(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def distil_recipe(**changes: object) -> DistilRecipe:
+    values = {
+        "name": "student", "train": (0, 4), "validation": (0, 1), "data": "faces", "levels": LEVELS, "mix": 0.5,
+        "agreement": 1, "contrast": 0.1, "half": True, "batch": 4, "steps": 2, "lr": 2e-4, "validate_every": 1,
+        "ema": 0.5, "freeze_norms": True,
+    }  # fmt: skip
+    return DistilRecipe(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def faces(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceSet:
+    cache = tmp_path_factory.mktemp("cache")
+    first = FaceSet(data_root / "faces", 0, 4, cache=cache)
+    again = FaceSet(data_root / "faces", 0, 4, cache=cache)
+    for one, other in zip(first.faces, again.faces, strict=True):
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    return first
+
+
+def test_pictures_without_a_face_are_left_out_and_named(faces: FaceSet, data_root: Path) -> None:
+    assert len(faces) == 4
+    assert faces.left_out == [4]
+    with pytest.raises(DataError, match="no face was found in the pictures 4 to 4"):
+        FaceSet(data_root / "faces", 4, 4)
+
+
+def test_a_step_has_about_as_many_pixels_whatever_the_size_of_its_faces(faces: FaceSet) -> None:
+    from faceup.train.degrade import Ranges
+
+    pairs = SurveillanceSet(faces, 4, Ranges())
+    shapes = set()
+    for step in range(8):
+        (lr,), hr, landmarks, originals = pairs.batch(step, seed=0, size=4, patch=32)
+        again = pairs.batch(step, seed=0, size=4, patch=32)
+        assert torch.equal(lr, again[0][0])
+        assert torch.equal(hr, again[1])
+        n, _, side, _ = lr.shape
+        assert hr.shape == (n, 3, 4 * side, 4 * side)
+        assert landmarks.shape == (n, 5, 2)
+        assert originals.shape == (n, 3, 112, 112)
+        assert 0.6 < n * side**2 / (4 * 32**2) < 1.6
+        assert landmarks.min() > 0
+        assert landmarks.max() < 4 * side
+        shapes.add(side)
+    assert len(shapes) > 3
+
+
+def test_training_with_the_identity_term_resumes_to_the_same_weights(data_root: Path, tmp_path: Path) -> None:
+    Trainer(sr_recipe(), data_root, tmp_path / "whole", say=quiet).run()
+    cut = Trainer(sr_recipe(), data_root, tmp_path / "cut", say=quiet)
+    honest = cut._one_step
+
+    def killed(forward: torch.nn.Module) -> float:
+        if cut.step == 3:
+            raise KeyboardInterrupt
+        return honest(forward)
+
+    cut._one_step = killed  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    Trainer(sr_recipe(), data_root, tmp_path / "cut", say=quiet).run()
+    whole, resumed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "cut"))
+    for key, value in whole.items():
+        torch.testing.assert_close(resumed[key], value, rtol=0, atol=1e-6)
+    record = json.loads((tmp_path / "whole" / "training.json").read_text())
+    assert record["training_pictures_without_a_face"] == [4]
+    assert -1 <= record["best_validation_identity"] <= 1
+    assert (tmp_path / "whole" / "curves.csv").read_text().startswith("step,lr,loss,psnr,identity,seconds\n")
+
+
+def test_weights_to_start_from(data_root: Path, tmp_path: Path) -> None:
+    Trainer(sr_recipe(steps=1, identity=0), data_root, tmp_path / "a", say=quiet).run()
+    file = str(tmp_path / "a" / "weights.safetensors")
+    second = Trainer(sr_recipe(start=file), data_root, tmp_path / "b", say=quiet)
+    for key, value in load_file(file).items():
+        assert torch.equal(second.net.state_dict()[key], value)
+    with pytest.raises(ConfigError, match="Unknown weights 'sisn-x44'"):
+        Trainer(sr_recipe(start="sisn-x44"), data_root, tmp_path / "c", say=quiet)
+
+
+def test_a_student_is_made_resumed_and_loads_as_a_recogniser(data_root: Path, tmp_path: Path) -> None:
+    recipe = distil_recipe()
+    trainer = Trainer(recipe, data_root, tmp_path, say=quiet)
+    teacher = {key: value.clone() for key, value in trainer.net.state_dict().items()}
+    trainer.run()
+    assert finished(recipe, tmp_path)
+    assert not finished(distil_recipe(steps=3), tmp_path)
+    moved = [key for key, value in trainer.net.state_dict().items() if not torch.equal(value, teacher[key])]
+    assert moved
+    assert not any("running" in key or "num_batches" in key for key in moved), "frozen statistics moved"
+    state = load_file(tmp_path / "weights.safetensors")
+    assert state["linear.weight"].dtype == torch.float16
+    options = registry.Options(weights=tmp_path / "weights.safetensors")
+    check_embedder(registry.build("embed", "mobilefacenet-lr", options))
+    again = Trainer(recipe, data_root, tmp_path, say=quiet)
+    assert again.step == 2
+    with pytest.raises(DataError, match="another recipe"):
+        Trainer(distil_recipe(lr=1e-3), data_root, tmp_path, say=quiet)
+    with pytest.raises(DataError, match="another recipe"):
+        Trainer(sr_recipe(), data_root, tmp_path, say=quiet)
+
+
+def test_teacher_share_is_a_weighted_mean(data_root: Path, tmp_path: Path) -> None:
+    trainer = Trainer(distil_recipe(teacher_share=0.25, half=False), data_root, tmp_path, say=quiet)
+    teacher = trainer.net.state_dict()["linear.weight"].clone()
+    with torch.no_grad():
+        trainer.net.get_parameter("linear.weight").add_(1.0)
+    shipped = trainer.task.shipped(trainer.net)
+    torch.testing.assert_close(shipped["linear.weight"], teacher + 0.75)
+
+
+def test_batches_repeat_and_originals_stay_originals(faces: FaceSet) -> None:
+    levels = [Level("original", 0.5, 0.0, None), Level("blank", 0.5, 0.0, None)]
+    data = DistilSet(faces, levels, sr=None, sr_share=0.0, mix=0.0)
+    seen, originals = data.batch(5, seed=1, size=6)
+    again, _ = data.batch(5, seed=1, size=6)
+    assert torch.equal(seen, again)
+    assert torch.equal(seen, originals)  # no jitter, no degradation
+    other, _ = data.batch(6, seed=1, size=6)
+    assert not torch.equal(seen, other)
+
+
+def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
+    one, other = faces.faces[0], faces.faces[1]
+    same = blended(one, other, 0.0)
+    np.testing.assert_array_equal(same.pixels, one.pixels)
+    np.testing.assert_allclose(same.landmarks, one.landmarks)
+    half = blended(one, one, 0.5)
+    assert np.abs(half.pixels.astype(int) - one.pixels).max() <= 1
+    mixed = blended(one, other, 0.5)
+    assert np.abs(mixed.landmarks - one.landmarks).max() < 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": {}}, "levels must say"),
+        ({"levels": {"a": {"share": 0.4}}}, "must sum to 1"),
+        ({"levels": {"a": {"jitter": 0.4}}}, "has share and maybe"),
+        ({"sr_share": 0.5}, "sr_share needs sr"),
+        ({"mix": 2.0}, "lie in 0..1"),
+    ],
+)
+def test_wrong_distillations_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        distil_recipe(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"degradation": "surveilance"}, "did you mean 'surveillance'"),
+        ({"degradation": "bicubic"}, "identity need degradation: surveillance"),
+        ({"identity": -1}, "start at 0"),
+        ({"degradation_ranges": {"noise": [0, 1]}}, "noise"),
+    ],
+)
+def test_wrong_trainings_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sr_recipe(**changes)
+
+
+def test_the_shipped_recipes_are_read_by_their_kind() -> None:
+    (student,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr.yaml")
+    (network,) = read_trainings(ROOT / "pipelines" / "train_sisn_surveillance.yaml")
+    assert isinstance(student, DistilRecipe)
+    assert isinstance(network, TrainRecipe)
+    assert student.levels["original"]["share"] >= 0.25
+    for recipe in (student, network):
+        assert recipe.train == (0, 1399)
+        assert recipe.validation == (1400, 1449)
+    (sisn,) = read_trainings(ROOT / "pipelines" / "train_sisn_x4.yaml")
+    assert isinstance(sisn, TrainRecipe)
+    assert network.network_options == sisn.network_options
