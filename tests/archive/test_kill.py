@@ -62,7 +62,8 @@ def test_twenty_kills_change_nothing(fake: Path, tmp_path: Path) -> None:
             if process.exitcode is None:
                 os.kill(process.pid, signal.SIGKILL)
                 process.join(60)
-                assert process.exitcode == -signal.SIGKILL
+                # It may have ended by itself between the look and the kill.
+                assert process.exitcode in (-signal.SIGKILL, 0)
                 unfinished += not (tmp_path / job / "results").exists()
             killed += 1
         process = _start(context, str(tmp_path), job, (tmp_path / job / "ledger.sqlite").exists())
