@@ -12,7 +12,8 @@ import jinja2
 
 from faceup.archive.outputs import Appearance
 from faceup.archive.places import write_time
-from faceup.report.text import counted, number, printable, shortened
+from faceup.report.templates import environment
+from faceup.report.text import number
 
 if TYPE_CHECKING:
     from faceup.archive.results import Search, Totals
@@ -133,16 +134,9 @@ def _when(utc_us: int | None, seconds: float | None) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("faceup", "archive"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(printable=printable, shortened=shortened, counted=counted)
-    environment.globals["page_name"] = page_name
-    return environment
+    made = environment("archive")
+    made.globals["page_name"] = page_name
+    return made
 
 
 @cache

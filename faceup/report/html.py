@@ -21,7 +21,8 @@ from faceup.report.evaluation import read_evaluation
 from faceup.report.panels import Panels
 from faceup.report.run_folder import Run, read_run
 from faceup.report.tables import METHOD, layout, note
-from faceup.report.text import counted, method_name, printable, share, shortened
+from faceup.report.templates import environment
+from faceup.report.text import counted, method_name, share
 
 
 def write_report(run: Path) -> Path:
@@ -74,15 +75,7 @@ def render(run: Run) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("faceup", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(printable=printable, shortened=shortened, counted=counted)
-    return environment.get_template("report.html.j2")
+    return environment("report").get_template("report.html.j2")
 
 
 def _settings(record: dict[str, Any]) -> list[tuple[str, str]]:
