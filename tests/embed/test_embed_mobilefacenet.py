@@ -75,6 +75,20 @@ def test_rows_have_unit_length_and_the_right_type(embedder: MobileFaceNetEmbedde
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_flip_adds_the_mirrored_face(embedder: MobileFaceNetEmbedder) -> None:
+    faces = noise(3)
+    mirrored = [aligned(np.ascontiguousarray(face.pixels[:, ::-1])) for face in faces]
+    flipping = build(Options(extra={"flip": True}))
+    x = torch.from_numpy(np.stack([[f.pixels, m.pixels] for f, m in zip(faces, mirrored, strict=True)]))
+    raw = embedder.net((x.flatten(0, 1).flip(3).permute(0, 3, 1, 2).float() - 127.5) / 128).view(3, 2, -1).sum(dim=1)
+    expected = (raw / raw.norm(dim=1, keepdim=True)).detach().numpy()
+    np.testing.assert_allclose(flipping.embed(faces), expected, atol=1e-5)
+    np.testing.assert_allclose(flipping.embed(mirrored), expected, atol=1e-5)
+    assert np.abs(embedder.embed(faces) - expected).max() > 1e-2
+    with pytest.raises(ConfigError, match="flip is true or false"):
+        build(Options(extra={"flip": 1}))
+
+
 def test_one_by_one_is_the_same_as_many_batches(
     embedder: MobileFaceNetEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,8 +186,8 @@ def test_the_shipped_weights_are_fed_as_facexzoo_feeds_them(embedder: MobileFace
 
 
 def test_settings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="Unknown setting of mobilefacenet 'flip'"):
-        build(Options(extra={"flip": True}))
+    with pytest.raises(ConfigError, match="Unknown setting of mobilefacenet 'mirror'"):
+        build(Options(extra={"mirror": True}))
 
 
 def test_weights_of_another_network_are_refused_by_file_name(tmp_path: Path) -> None:
