@@ -10,17 +10,12 @@ from typing import Any, TypeVar
 
 import yaml
 
+from faceup import defaults
 from faceup.errors import ConfigError, unknown_name
 from faceup.files import shown
 
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
-# Why a run does what it does where nothing else is asked for.
-DEFAULT_REASONS = {
-    "sr": "the picture as it is and bicubic to compare with, and the network of the paper; on noisy pictures bicubic "
-    "is better than it (README)",
-    "recognizer": "the only recogniser whose weights are shipped",
-}
 PUBLISHED = ("table5", "scface", "tinyface")
 
 
@@ -58,11 +53,11 @@ class RunRecipe:
     name: str = "run"
     gallery: str | None = None
     probes: str | None = None
-    sr: tuple[str, ...] = ("none", "bicubic", "sisn")
+    sr: tuple[str, ...] = defaults.SR
     sr_options: dict[str, dict[str, Any]] = field(default_factory=dict)
     detector: str = "mtcnn"
     detector_options: dict[str, Any] = field(default_factory=dict)
-    recognizer: str = "mobilefacenet"
+    recognizer: str = defaults.RECOGNIZER
     recognizer_options: dict[str, Any] = field(default_factory=dict)
     similarity: str = "clipped"
     scale: int = 4
@@ -100,7 +95,7 @@ class RunRecipe:
         usual = {f.name: f.default for f in fields(self)}
         return {
             key: f"{_joined(getattr(self, key))} (default: {reason})"
-            for key, reason in DEFAULT_REASONS.items()
+            for key, reason in defaults.REASONS.items()
             if getattr(self, key) == usual[key]
         }
 

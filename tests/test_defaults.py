@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from faceup.recipe import DEFAULT_REASONS, RunRecipe
+from faceup.defaults import REASONS
+from faceup.recipe import RunRecipe
 
 
 def test_only_what_is_the_default_is_called_so() -> None:
     told = RunRecipe().defaults_used()
-    assert set(told) == set(DEFAULT_REASONS)
+    assert set(told) == set(REASONS)
     assert told["sr"].startswith("none, bicubic, sisn (default: ")
-    assert DEFAULT_REASONS["recognizer"] in told["recognizer"]
+    assert REASONS["recognizer"] in told["recognizer"]
     changed = RunRecipe(sr=("bicubic",), recognizer="mobilefacenet")
     assert set(changed.defaults_used()) == {"recognizer"}

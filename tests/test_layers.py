@@ -19,7 +19,7 @@ MAX_LINES = 350
 # know each other. A new module of faceup/ gets its place here.
 TIERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
-    frozenset({"files"}),
+    frozenset({"files", "defaults"}),
     frozenset({"types"}),
     frozenset({"protocols"}),
     frozenset({"registry", "recipe", "weights", "images", "runtime", "networks", "frames", "geometry"}),

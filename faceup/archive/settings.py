@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
-from faceup import registry
+from faceup import defaults, registry
 from faceup.errors import ConfigError
 from faceup.gallery.model import model_of
 from faceup.record import backend_entry
@@ -41,7 +41,7 @@ class FaceSettings:
     scale: int = 4
     detector: str = "mtcnn"
     detector_options: dict[str, Any] = field(default_factory=dict)
-    recognizer: str = "mobilefacenet"
+    recognizer: str = defaults.RECOGNIZER
     recognizer_options: dict[str, Any] = field(default_factory=dict)
     small_eye_px: float = 40.0
     crop_side: int = 256

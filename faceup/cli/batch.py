@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from faceup import defaults
 from faceup.files import shown
 from faceup.runtime.device import DEVICES
 
@@ -46,7 +47,7 @@ LINE_EVERY_S = 30.0
 @click.option("--detector", default="mtcnn", show_default=True, metavar="NAME")
 @click.option("--min-face-size", type=click.IntRange(12), help="Smallest face searched, in pixels [20].")
 @click.option("--max-side", type=click.IntRange(48), help="Search larger pictures at this size [1024].")
-@click.option("--recognizer", default="mobilefacenet", show_default=True, metavar="NAME[:FILE]")
+@click.option("--recognizer", default=defaults.RECOGNIZER, show_default=True, metavar="NAME[:FILE]")
 @click.option("--every", default="0.2s", show_default=True, metavar="SECONDSs|N", help="Frames of videos searched.")
 @click.option("--pattern", default="", metavar="TEXT", help="Camera and time in paths: '{camera}/{date}/{time}.mp4'.")
 @click.option("--timezone", "zone", default="UTC", show_default=True, help="Of dates and times in paths.")

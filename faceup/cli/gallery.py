@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from faceup import defaults
 from faceup.files import shown, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
 
@@ -33,7 +34,7 @@ _KEY = click.option(
 )
 _PURPOSE = click.option("--purpose", default="", help="Why; goes into the audit log.")
 _NETWORKS = _with(
-    click.option("--recognizer", default="mobilefacenet", show_default=True, metavar="NAME[:FILE]"),
+    click.option("--recognizer", default=defaults.RECOGNIZER, show_default=True, metavar="NAME[:FILE]"),
     click.option("--detector", default="mtcnn", show_default=True, metavar="NAME"),
     click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True),
 )

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from faceup import registry
+from faceup import defaults, registry
 from faceup.acquire import Acquired, Stages, acquire
 from faceup.errors import DataError
 from faceup.files import sha256_hex
@@ -36,7 +36,7 @@ class Networks:
         device: `auto`, `cpu` or `cuda`.
     """
 
-    recognizer: str = "mobilefacenet"
+    recognizer: str = defaults.RECOGNIZER
     recognizer_options: Mapping[str, Any] = field(default_factory=dict)
     detector: str = "mtcnn"
     detector_options: Mapping[str, Any] = field(default_factory=dict)
