@@ -1,8 +1,7 @@
-"""SISN trained on what cameras do to faces, with an identity term. No weights are shipped yet: `NAME:FILE`."""
+"""SISN trained on what cameras do to faces, with an identity term; x4, or a file of `faceup train`."""
 
 from __future__ import annotations
 
-from faceup.errors import ConfigError
 from faceup.networks.sisn import SisnConfig
 from faceup.registry import Options
 from faceup.runtime.torch_sr import TorchSr
@@ -14,8 +13,9 @@ INFO = BackendInfo(
     name="sisn-surveillance",
     version="1",
     licence="Apache-2.0",
-    summary="SISN trained on blurred, noisy, compressed faces, with an identity term of the default recogniser",
+    summary="SISN trained on blurred, noisy, compressed faces, with an identity term of mobilefacenet",
     generative=True,
+    weights=("sisn-surveillance-x4",),
 )
 
 
@@ -23,13 +23,7 @@ def build(options: Options) -> TorchSr:
     """Build the backend.
 
     Raises:
-        ConfigError: no file was given, or it is for another scale.
-        WeightsError: the file is missing, damaged, or another network's.
+        ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
+        WeightsError: the weights are missing, damaged, or another network's.
     """
-    options.refuse_extra(INFO.name)
-    if options.weights is None:
-        raise ConfigError(
-            "No weights of sisn-surveillance are shipped yet: give a file, --sr sisn-surveillance:FILE, that "
-            "`faceup train pipelines/train_sisn_surveillance.yaml` made."
-        )
     return build_network(options, INFO, "SISN", SisnConfig, load_folded)

@@ -217,7 +217,7 @@ def test_wrong_trainings_are_refused(changes: dict[str, object], message: str) -
 
 def test_the_shipped_recipes_are_read_by_their_kind() -> None:
     (student,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr.yaml")
-    (network,) = read_trainings(ROOT / "pipelines" / "train_sisn_surveillance.yaml")
+    (network,) = read_trainings(ROOT / "pipelines" / "train_sisn_surveillance_x4.yaml")
     assert isinstance(student, DistilRecipe)
     assert isinstance(network, TrainRecipe)
     assert student.levels["original"]["share"] >= 0.25

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 FAMILY = ("lcge-x4", "mtc-x4", "rcan-x4", "sisn-x4", "sisn-x8", "sparnet-x4", "srfbn-x4")
 
 
-@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("name", [*FAMILY, "sisn-surveillance-x4"])
 def test_recipe_record_and_file_agree(name: str) -> None:
     (recipe,) = read_trainings(ROOT / "pipelines" / f"train_{name.replace('-', '_')}.yaml")
     record = json.loads((ROOT / "docs" / "models" / name / "training.json").read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def test_recipe_record_and_file_agree(name: str) -> None:
 
 def test_all_is_a_row_for_every_system_of_the_paper() -> None:
     every: dict[int, list[str]] = {scale: registry.expanded([registry.ALL], scale) for scale in (2, 4, 8)}
-    assert every[4] == ["none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sparnet", "srfbn"]
+    assert every[4] == ["none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sisn-surveillance", "sparnet", "srfbn"]
     assert every[8] == ["none", "bicubic", "sisn"]
     assert every[2] == ["none", "bicubic"]
 
