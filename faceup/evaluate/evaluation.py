@@ -19,7 +19,6 @@ from faceup.evaluate.gain import decompositions
 from faceup.evaluate.measure import Settings, at_thresholds, closed_set, verification
 from faceup.evaluate.pairs import pair_rates
 from faceup.evaluate.plots import need_matplotlib, write_plots
-from faceup.evaluate.published import published_tables
 from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
 from faceup.evaluate.systems import read_runs, run_names, systems
@@ -28,6 +27,7 @@ from faceup.files import sha256_hex, shown, whole_folder
 from faceup.frames import write_csv
 from faceup.report.evaluation import FOLDER, RECORD, Shown, tables
 from faceup.report.html import write_report
+from faceup.report.published import published_tables
 from faceup.report.run_folder import Run
 
 
@@ -138,7 +138,11 @@ def measured(runs: Sequence[Run], settings: Settings, command: Sequence[str] = (
         differences(everyone, settings),
         decompositions(runs, everyone, settings),
         thresholds,
-        tuple(published_tables(runs)),
+        tuple(
+            table
+            for run, name in zip(runs, run_names(runs), strict=True)
+            for table in published_tables(run.record, run.similarity, name)
+        ),
         {
             **_record(runs, settings, command, halves.source),
             "development": sorted(halves.development),
