@@ -14,6 +14,7 @@ import pandas as pd
 from faceup import __version__
 from faceup.errors import ConfigError, DataError
 from faceup.evaluate.alarms import alarm_rates
+from faceup.evaluate.benchmarks import benchmark_rates
 from faceup.evaluate.compare import differences
 from faceup.evaluate.gain import decompositions
 from faceup.evaluate.measure import Settings, at_thresholds, closed_set, verification
@@ -129,6 +130,7 @@ def measured(runs: Sequence[Run], settings: Settings, command: Sequence[str] = (
     for system in everyone:
         rows += closed_set(system, settings)
         rows += verification(system, settings)
+        rows += benchmark_rates(system, settings)
         made, kept = at_thresholds(system, halves, settings)
         rows += made
         thresholds += kept

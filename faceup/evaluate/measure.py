@@ -13,7 +13,6 @@ from faceup.evaluate.systems import Mask, System
 from faceup.metrics.bootstrap import Array, Interval, Statistic, mean_statistic, ratio_statistic, subject_interval
 from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band
 from faceup.metrics.identification import mate_ranks, nonmated_tops, threshold_at_fpir
-from faceup.metrics.separation import d_prime
 from faceup.metrics.significance import zero_error_bound
 from faceup.metrics.verification import threshold_at_fmr
 
@@ -178,6 +177,7 @@ def verification(system: System, settings: Settings) -> list[Row]:
         for metric, at, statistic in (
             ("eer", "", compared.eer()),
             *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
+            ("d_prime", "", compared.d_prime()),
         ):
             interval = subject_interval(
                 statistic,
@@ -190,8 +190,6 @@ def verification(system: System, settings: Settings) -> list[Row]:
             interval = without_errors(interval, metric, people)
             note = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
             rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
-        distance = Interval(d_prime(compared.genuine, compared.impostor), float("nan"), float("nan"), "none")
-        rows.append(row(system.name, "d_prime", distance, total=len(compared), **shared))  # type: ignore[arg-type]
     return rows
 
 

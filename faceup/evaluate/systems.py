@@ -13,7 +13,7 @@ import pandas as pd
 from faceup.errors import DataError
 from faceup.files import shown
 from faceup.metrics.bootstrap import Array
-from faceup.metrics.identification import mate_ranks, mate_scores
+from faceup.metrics.identification import average_precision, mate_ranks, mate_scores
 from faceup.metrics.verification import Comparisons
 from faceup.report.run_folder import Run, read_run
 from faceup.report.text import method_name
@@ -39,6 +39,8 @@ class System:
         mate: (P,) column of the probe's own subject, -1 for people who are not enrolled.
         scores: (P, G) best cosine with the subject's gallery pictures, NaN where no comparison could be made.
         printed: (P,) best similarity with the own subject, as similarity.csv prints it; NaN without.
+        precision: (P,) average precision among the gallery pictures; 0 where nothing could be compared, NaN for people
+            who are not enrolled.
         failed: (P,) failures to acquire: unreadable, or no face.
         about: one row per probe: what is known of it (split, camera, distance, quality).
     """
@@ -53,6 +55,7 @@ class System:
     mate: Ints
     scores: Array
     printed: Array
+    precision: Array
     failed: Mask
     about: pd.DataFrame
 
@@ -173,9 +176,20 @@ def _system(run: Run, label: str, run_name: str, name: str, people: Mapping[str,
         mate=np.array([place.get(row["subject"], -1) for row in run.record["probes"]], np.intp),
         scores=scores,
         printed=printed,
+        precision=_precisions(p[own], rows["rank"].to_numpy(np.float64)[own], len(probes)),
         failed=np.array([bool(failed.get(probe, True)) for probe in probes]),
         about=about,
     )
+
+
+def _precisions(probe: Ints, rank: Array, probes: int) -> Array:
+    """Return the average precision of every probe from the ranks of its own person's gallery pictures."""
+    order = np.argsort(probe, kind="stable")
+    starts = np.searchsorted(probe[order], np.arange(probes + 1))
+    out: Array = np.full(probes, np.nan)
+    for k in np.flatnonzero(np.diff(starts)):
+        out[k] = average_precision(rank[order[starts[k] : starts[k + 1]]])
+    return out
 
 
 def _about(run: Run) -> pd.DataFrame:

@@ -208,6 +208,28 @@ class Comparisons:
 
         return statistic
 
+    def d_prime(self) -> Statistic:
+        """Return d' (`faceup.metrics.separation.d_prime`) as a statistic; a comparison counts as often as it weighs."""
+        # Taken from the middle of the scores, so that the difference of squares loses no digits.
+        middle = float(np.mean([scores.mean() for scores in (self.genuine, self.impostor) if len(scores)] or [0.0]))
+
+        def moments(weights: Array, scores: Array) -> tuple[Array, Array]:
+            total = weights.sum(axis=1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                mean = weights @ (scores - middle) / total
+                variance = (weights @ (scores - middle) ** 2 - total * mean**2) / (total - 1)
+            enough = total > 1
+            return np.where(enough, mean, np.nan), np.where(enough, np.maximum(variance, 0), np.nan)
+
+        def statistic(weights: Array) -> Array:
+            own, own_variance = moments(weights[:, self.owner], self.genuine)
+            other, other_variance = moments(weights[:, self.probe] * weights[:, self.gallery], self.impostor)
+            spread = (own_variance + other_variance) / 2
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.where(spread > 1e-24, (own - other) / np.sqrt(spread), np.nan)
+
+        return statistic
+
     def fmr(self, threshold: float) -> Statistic:
         """Return the false match rate at a fixed threshold as a statistic."""
         index = int(np.searchsorted(self.impostor, threshold, side="left"))

@@ -153,6 +153,7 @@ def test_tinyface_with_distractors(material: tuple[list[Path], dict[str, list[Pa
         savemat(test / f"{file}_img_ID_pairs.mat", content)
     metrics = run_and_evaluate(tmp_path / "run", lists("tinyface", tmp_path / "tinyface", tmp_path / "lists"))
     assert value(metrics, "rank1", part="all", stratum="all", at="")["total"] == 2
+    assert value(metrics, "map", part="benchmark")["total"] == 2
     searched = pd.read_csv(tmp_path / "run" / "similarity.csv", dtype=str)
     assert searched["gallery_subject"].str.startswith("distractor").sum() == 4
 
@@ -181,7 +182,9 @@ def test_survface_open_set_and_pairs(material: tuple[list[Path], dict[str, list[
 
         savemat(pairs / f"{sign}_pairs_names.mat", {f"{sign}_pairs_names": np.array(names, dtype=object)})
     sides = lists("survface", root, tmp_path / "search")
-    run_and_evaluate(tmp_path / "open", sides, "--fpir", "0.5")
+    metrics = run_and_evaluate(tmp_path / "open", sides, "--fpir", "0.5")
+    found = [value(metrics, "tpir20", part="benchmark", at=f"FPIR {x}") for x in ("0.3", "0.2", "0.1", "0.01")]
+    assert [(row["total"], row["people"]) for row in found] == [(2, 2)] * 4
     stored = json.loads((tmp_path / "open" / "evaluation" / "thresholds.json").read_text())
     assert any("not enrolled" in entry["basis"] for entry in stored if entry["rate"] == "FPIR")
     sides = lists("survface", root, tmp_path / "lists", "--protocol", "pairs")
