@@ -8,7 +8,7 @@ from faceup.evaluate.measure import Settings, too_few
 from faceup.evaluate.rows import Row, row
 from faceup.evaluate.systems import System
 from faceup.metrics.bootstrap import ratio_statistic, subject_interval
-from faceup.metrics.identification import nonmated_tops, tpir_statistic
+from faceup.metrics.identification import tpir_statistic
 
 DEPTH = 20
 FPIR = (0.3, 0.2, 0.1, 0.01)
@@ -29,7 +29,7 @@ def benchmark_rates(system: System, settings: Settings) -> list[Row]:
         ratio_statistic(precision, count), len(count), rounds=settings.rounds, seed=settings.seed
     )
     rows.append(row(system.name, "map", interval, part="benchmark", total=int(mated.sum()), people=people))
-    tops = nonmated_tops(system.scores, system.mate)
+    tops = system.tops(np.ones(len(system.probes), bool))
     if not len(tops):
         return rows
     ranks, own = system.ranks()[mated], system.own_scores()[mated]

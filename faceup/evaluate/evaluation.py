@@ -30,6 +30,7 @@ from faceup.report.evaluation import FOLDER, RECORD, Shown, tables
 from faceup.report.html import write_report
 from faceup.report.published import published_tables
 from faceup.report.run_folder import Run
+from faceup.search import FILE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,13 +158,15 @@ def _record(runs: Sequence[Run], settings: Settings, command: Sequence[str], sou
     return {
         "faceup": __version__,
         "command": list(command),
-        "runs": [
-            {"name": name, "similarity_sha256": sha256_hex((run.folder / "similarity.csv").read_bytes())}
-            for name, run in zip(run_names(runs), runs, strict=True)
-        ],
+        "runs": [{"name": name, **_hashes(run.folder)} for name, run in zip(run_names(runs), runs, strict=True)],
         "settings": {name: getattr(settings, name) for name in Settings.__slots__},
         "split": source,
     }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    read = {"similarity_sha256": folder / "similarity.csv", "searches_sha256": folder / FILE}
+    return {name: sha256_hex(path.read_bytes()) for name, path in read.items() if path.is_file()}
 
 
 def _write(results: Results, runs: Sequence[Run], folder: Path, *, plots: bool) -> None:
