@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from faceup import compare, search
+from faceup.cli.main import main
 from faceup.errors import DataError
 from faceup.evaluate.evaluation import measured
 from faceup.evaluate.measure import Settings
 from faceup.evaluate.systems import read_runs
+from faceup.files import sha256_hex
 from faceup.metrics.binned import BINS, EDGES, WIDTH, BinnedComparisons, bins_of
 from faceup.metrics.verification import Comparisons
 from faceup.types import Embeddings, Role, Sample
@@ -82,6 +84,42 @@ def test_what_is_kept_is_what_the_whole_has(sides: Sides, monkeypatch: pytest.Mo
         assert mine["gallery_subject"].tolist() == others.index[: search.OTHERS].tolist()
         assert searched.rank[k] == (0 if own is None else 1 + (others >= own).sum())
         np.testing.assert_array_equal(searched.impostors[k], np.bincount(bins_of(others), minlength=BINS))
+
+
+def test_listed_pairs_are_those_of_the_whole_however_few_probes_are_taken_at_a_time(
+    sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery, gallery_samples, probes, probe_samples = sides
+    given = ("none", gallery, probes, gallery_samples, probe_samples)
+    whole, _ = compare.compared(*given, kind="clipped")
+    rng = np.random.default_rng(4)
+    places = rng.permutation(len(gallery_samples) * len(probe_samples))[:300]
+    pairs = pd.DataFrame({"gallery_index": places % 160, "probe_index": places // 160, "fold": 1})
+    monkeypatch.setattr(compare, "LIMIT", 700)
+    few, searched = compare.compared(*given, kind="clipped", pairs=pairs)
+    assert searched is None
+    wanted = whole.iloc[places].reset_index(drop=True)
+    pd.testing.assert_frame_equal(few.drop(columns="fold"), wanted, atol=1e-6, check_exact=False)
+
+
+def test_a_run_of_many_comparisons_says_what_it_kept_and_is_evaluated(
+    examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "LIMIT", 39)
+    monkeypatch.setattr(search, "OTHERS", 2)
+    out = tmp_path / "run"
+    sides = ["--gallery", str(examples / "gallery"), "--probes", str(examples / "probes")]
+    arguments = ["run", *sides, "--sr", "none", "--sr", "bicubic", "--split-gain", "--device", "cpu"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "4 x 10 comparisons for each SR system" in " ".join(capsys.readouterr().out.split())
+    rows = pd.read_csv(out / "similarity.csv")
+    assert (rows[rows["genuine"] == 0].groupby(["sr", "probe"]).size() == 2).all()
+    assert (rows["genuine"] == 1).sum() == 20
+    assert main(["evaluate", str(out), "--rounds", "100"]) == 0
+    record = json.loads((out / "evaluation" / "evaluation.json").read_text())
+    assert record["runs"][0]["searches_sha256"] == sha256_hex((out / search.FILE).read_bytes())
+    assert (out / "evaluation" / "plots" / "det.svg").is_file()
+    assert (out / "evaluation" / "gain.csv").is_file()
 
 
 def written(folder: Path, sides: Sides, frame: pd.DataFrame, searched: search.Searched | None) -> Path:

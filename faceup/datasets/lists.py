@@ -66,7 +66,7 @@ def _tinyface_root(root: Path) -> Path:
 def make_tinyface(root: Path, wish: Wish) -> Protocol:
     """Return TinyFace's 1:N test: Probe against Gallery_Match with Gallery_Distractor beside it.
 
-    Settings: `people` and `distractors` take a sample with the seed, for machines that cannot hold all comparisons.
+    Settings: `people` and `distractors` take a sample with the seed, for a first look.
     """
     wish.choose(("1:N",), "tinyface")
     wish.only("tinyface", "people", "distractors")
