@@ -39,9 +39,7 @@ class BinnedComparisons:
         impostor_probe: (Q,) number of the subject of each row.
 
     Example:
-        >>> counts = np.zeros((2, BINS))
-        ... counts[0, bins_of(0.1)] = 3
-        ... counts[1, bins_of(0.3)] = 1
+        >>> counts = np.stack([np.bincount(bins_of(x), minlength=BINS) for x in ([0.1, 0.1, 0.1], [0.3])])
         >>> two = BinnedComparisons([0.9, 0.2], [0, 1], counts, [0, 1])
         >>> two.fmr(0.25)(np.ones((1, 2))), two.tar_at_fmr(0.25)(np.ones((1, 2)))
         (array([0.25]), array([1.]))

@@ -126,7 +126,11 @@ def equal_error_rate(genuine: npt.ArrayLike, impostor: npt.ArrayLike) -> tuple[f
 
 
 def crossing(fmr: Array, fnmr: Array) -> Array:
-    """Return where falling FMR and rising FNMR cross; rows are curves."""
+    """Return where falling FMR and rising FNMR cross; rows are curves.
+
+    >>> crossing(np.array([[1.0, 0.5, 0.0]]), np.array([[0.0, 0.5, 1.0]]))
+    array([0.5])
+    """
     after = np.argmax(fnmr >= fmr, axis=1)
     rows, before = np.arange(len(fmr)), np.maximum(after - 1, 0)
     gap_before, gap_after = fmr[rows, before] - fnmr[rows, before], fnmr[rows, after] - fmr[rows, after]
@@ -262,7 +266,11 @@ class Comparisons:
 
 
 def fnmr_statistic(genuine: Array, owner: npt.NDArray[np.intp], threshold: float) -> Statistic:
-    """Return the false non-match rate at a fixed threshold as a statistic of ascending scores and their subjects."""
+    """Return the false non-match rate at a fixed threshold as a statistic of ascending scores and their subjects.
+
+    >>> fnmr_statistic(np.array([0.2, 0.9]), np.array([0, 1]), 0.5)(np.array([[1.0, 1.0], [2.0, 0.0]]))
+    array([0.5, 1. ])
+    """
     index = int(np.searchsorted(genuine, threshold, side="left"))
 
     def statistic(weights: Array) -> Array:
@@ -277,7 +285,12 @@ Weighted = tuple[Array, Callable[[Array], Array]]
 
 
 def d_prime_statistic(genuine: Weighted, impostor: Weighted) -> Statistic:
-    """Return d' as a statistic of the scores of both sides, each with how its weights follow from the subjects'."""
+    """Return d' as a statistic of the scores of both sides, each with how its weights follow from the subjects'.
+
+    >>> sides = [(np.array(scores), lambda weights: weights) for scores in ([1.0, 3.0], [-1.0, 1.0])]
+    >>> d_prime_statistic(*sides)(np.ones((1, 2))).round(4)
+    array([1.4142])
+    """
 
     def moments(weights: Array, scores: Array) -> tuple[Array, Array]:
         total = weights.sum(axis=1)
