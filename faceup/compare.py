@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from faceup.errors import DataError
 from faceup.files import shown
 from faceup.match import cosine_scores, ranks, similarity
-from faceup.types import Embeddings, Sample
+from faceup.search import Searched, search
+from faceup.types import Embeddings, Floats, Sample
+
+Numbers = npt.NDArray[np.int64]
+# More comparisons than this are not kept one by one: some hundred megabytes of CSV for each SR system.
+LIMIT = 4_000_000
 
 
 def compared(
@@ -23,8 +29,11 @@ def compared(
     *,
     kind: str,
     pairs: pd.DataFrame | None = None,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, Searched | None]:
     """Return one row per probe and gallery picture, or per listed pair, in the columns of similarity.csv.
+
+    Of more than `LIMIT` comparisons only those that `faceup.search` keeps have a row, and what else is kept of them is
+    returned beside; else that is None.
 
     Args:
         label: of the SR system.
@@ -35,16 +44,20 @@ def compared(
         kind: the similarity that is printed.
         pairs: of `read_pairs`; ranks are those among the whole gallery all the same.
     """
-    scores = cosine_scores(gallery, probes).scores
     subjects = np.array([s.subject_id or "" for s in gallery_samples], dtype=object)
     probe_subjects = np.array([s.subject_id or "" for s in probe_samples], dtype=object)
-    order = ranks(scores, list(subjects))
-    g, p = scores.shape
-    if pairs is None:
+    searched: Searched | None = None
+    if pairs is None and len(gallery_samples) * len(probe_samples) > LIMIT:
+        kept, searched = search(gallery, probes, list(subjects), list(probe_subjects))
+        row, column, cosine, rank = kept.gallery, kept.probe, kept.cosine, kept.rank
+    elif pairs is None:
+        scores = cosine_scores(gallery, probes).scores
+        g, p = scores.shape
         row, column = np.tile(np.arange(g), p), np.repeat(np.arange(p), g)
+        cosine, rank = scores[row, column], ranks(scores, list(subjects))[row, column]
     else:
         row, column = pairs["gallery_index"].to_numpy(), pairs["probe_index"].to_numpy()
-    cosine = scores[row, column]
+        cosine, rank = _listed(gallery, probes, row, column, list(subjects))
     detected = ~np.isnan(cosine)
     frame = pd.DataFrame(
         {
@@ -59,12 +72,28 @@ def compared(
     frame["genuine"] = (known & (frame["probe_subject"] == frame["gallery_subject"])).astype(int)
     frame["detected"] = detected.astype(int)
     frame["similarity"] = similarity(cosine, kind)
-    frame["rank"] = pd.array(order[row, column], dtype="Int64")
+    frame["rank"] = pd.array(rank, dtype="Int64")
     frame["rank"] = frame["rank"].mask(~detected)
     frame["cosine"] = cosine
     if pairs is not None:
         frame["fold"] = pairs["fold"].to_numpy()
-    return frame
+    return frame, searched
+
+
+def _listed(
+    gallery: Embeddings, probes: Embeddings, row: Numbers, column: Numbers, subjects: list[str]
+) -> tuple[Floats, Numbers]:
+    """Return cosine and rank of listed pairs; the rank needs the whole gallery, so some probes at a time."""
+    cosine, rank = np.full(len(row), np.nan, np.float32), np.zeros(len(row), np.int64)
+    step = max(1, LIMIT // len(gallery.sample_ids))
+    for start in range(0, len(probes.sample_ids), step):
+        chosen = slice(start, start + step)
+        inside = (column >= start) & (column < start + step)
+        part = Embeddings(probes.vectors[chosen], probes.sample_ids[chosen], probes.failed[chosen])
+        scores = cosine_scores(gallery, part).scores
+        places = row[inside], column[inside] - start
+        cosine[inside], rank[inside] = scores[places], ranks(scores, subjects)[places]
+    return cosine, rank
 
 
 def read_pairs(path: Path, gallery: Sequence[Sample], probes: Sequence[Sample]) -> pd.DataFrame:

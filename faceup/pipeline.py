@@ -30,6 +30,7 @@ from faceup.record import alarm_table, backend_entry, detection_row, run_record
 from faceup.registry import Options
 from faceup.result import RunResult
 from faceup.runtime.device import pick_device
+from faceup.search import OTHERS, Searched
 from faceup.shared_landmarks import REFERENCE, SharedLandmarks
 from faceup.types import Embeddings, Image, Role, Sample
 
@@ -158,6 +159,7 @@ class _Run:
         )
         self.consistency: dict[tuple[str, str], float] = {}
         self.shared: SharedLandmarks | None = None
+        self.searches: dict[str, Searched] = {}
         self.pictures = PictureStore()
         self.kept = self._kept_samples()
         self.shown_subjects = {s.subject_id for s in self.probes.samples if s.sample_id in self.kept}
@@ -197,31 +199,41 @@ class _Run:
             if all(row.status == "unreadable" for row in rows):
                 raise DataError(f"No probe can be read: {_first_problem(rows)}")
             detections[label] = [detection_row(row, label) for row in rows]
-            embedded[label], own[label] = probes, self._compare(label, gallery, probes)
+            embedded[label], (own[label], kept) = probes, self._compare(label, gallery, probes)
+            if kept is not None:
+                self.searches[label] = kept
             if self.recipe.split_gain:
                 if self.shared is None:  # The reference comes first; its own landmarks are the shared ones.
                     self.shared = SharedLandmarks(rows, self.stages.embedder)
                     shared[label] = own[label]
                 else:
-                    shared[label] = self._compare(label, gallery, self.shared.embeddings())
+                    shared[label], _ = self._compare(label, gallery, self.shared.embeddings())
         frame = pd.DataFrame([row for label in ("", *self.sr) for row in detections[label]])
         self.stages.seconds["total"] = time.perf_counter() - started
+        record = run_record(
+            self.recipe,
+            self.gallery,
+            self.probes,
+            frame,
+            backends=self.backends,
+            device=self.device,
+            seconds=self.stages.seconds,
+            command=self.command,
+        )
+        if self.searches:
+            count = f"{len(self.gallery.samples)} x {len(self.probes.samples)}"
+            record["warnings"].append(
+                f"{count} comparisons for each SR system: similarity.csv has each probe's own person and the {OTHERS} "
+                "most similar others only"
+            )
         return RunResult(
             similarity=pd.concat([own[label] for label in self.sr], ignore_index=True),
             detections=frame,
-            record=run_record(
-                self.recipe,
-                self.gallery,
-                self.probes,
-                frame,
-                backends=self.backends,
-                device=self.device,
-                seconds=self.stages.seconds,
-                command=self.command,
-            ),
+            record=record,
             pictures=self.pictures,
             alarm=alarm_table({label: embedded[label] for label in self.sr}, self.consistency, frame, self.recipe),
             shared=pd.concat([shared[label] for label in self.sr], ignore_index=True) if shared else None,
+            searches={label: self.searches[label] for label in self.sr} if self.searches else None,
         )
 
     def _order(self) -> list[str]:
@@ -264,9 +276,9 @@ class _Run:
                     continue  # becomes a row with status `unreadable`
                 self.pictures.keep("none", "probe", sample.sample_id, image, generated=False)
 
-    def _compare(self, label: str, gallery: Embeddings, probes: Embeddings) -> pd.DataFrame:
+    def _compare(self, label: str, gallery: Embeddings, probes: Embeddings) -> tuple[pd.DataFrame, Searched | None]:
         started = time.perf_counter()
-        frame = compared(
+        rows, kept = compared(
             label,
             gallery,
             probes,
@@ -276,7 +288,7 @@ class _Run:
             pairs=self.pairs,
         )
         self.stages.timed("compare", started)
-        return frame
+        return rows, kept
 
 
 def _first_problem(rows: Sequence[Acquired]) -> str:

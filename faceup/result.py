@@ -19,6 +19,7 @@ from faceup.metrics.table5 import of_candidates, table5
 from faceup.pictures import PictureStore
 from faceup.report.html import write_report
 from faceup.report.tables import write_tables
+from faceup.search import FILE, Searched, write_searches
 
 RECORD = "run.json"
 
@@ -33,6 +34,8 @@ class RunResult:
         record: the content of run.json.
         pictures: the pictures kept for the report; they lie on disk as long as this object lives.
         alarm: one row per SR system and probe: how far the picture departs from what came, and the flag.
+        searches: where there were too many comparisons to keep each, what was kept of them by SR system; `similarity`
+            then has every probe's own person and the best other people.
         shared: with `split_gain`, the same as `similarity` with the same landmarks for every SR system.
     """
 
@@ -42,6 +45,7 @@ class RunResult:
     pictures: PictureStore
     alarm: pd.DataFrame | None = None
     shared: pd.DataFrame | None = None
+    searches: dict[str, Searched] | None = None
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -78,6 +82,8 @@ class RunResult:
             write_csv(self.alarm, folder / "alarm.csv", decimals=6)
         if self.shared is not None:
             write_csv(self.shared, folder / "similarity_shared.csv", decimals=6)
+        if self.searches is not None:
+            write_searches(folder / FILE, self.searches)
         text = json.dumps(self.record, indent=2, sort_keys=True, ensure_ascii=True)
         (folder / RECORD).write_text(text + "\n", encoding="utf-8")
         write_tables(self.table, self.similarity, self.record, folder)

@@ -25,6 +25,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"registry", "recipe", "weights", "images", "runtime", "networks", "frames", "geometry"}),
     frozenset({"manifest", "pictures"}),
     frozenset({"sr", "detect", "align", "embed", "match", "metrics"}),
+    frozenset({"search"}),
     frozenset({"report"}),
     frozenset({"acquire", "compare"}),
     frozenset({"shared_landmarks", "record", "result"}),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from faceup.cli._tables import show
 from faceup.errors import ConfigError
 from faceup.files import shown
 
@@ -68,16 +69,6 @@ def command(
         force=force,
         command=["faceup", *sys.argv[1:]],
     )
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    first = results.shown()[0]
-    table = Table(title=Text(first.title), caption=Text(first.note), caption_justify="left")
-    for heading in first.headings:
-        table.add_column(Text(heading), overflow="fold")
-    for row in first.rows:
-        table.add_row(*map(Text, row))
-    Console().print(table)
+    show(results.shown()[0])
     written = [*([out] if out is not None else []), *([] if no_report else [run / "evaluation" for run in runs])]
     click.echo(f"wrote {', '.join(map(shown, written))}: metrics.csv, metrics.md, thresholds.json")

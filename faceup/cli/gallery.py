@@ -69,9 +69,14 @@ def build(
     made_with = Networks(**networks)
     enrolled, model = _enrolled(made_with, pictures, checked_date(retain_until))
     need_some(enrolled)
-    gallery = Gallery.create(folder, model, enrolled.rows, kind=kind, secret=secret)
-    head = audit.append(folder, "build", _about(gallery.header["id"], enrolled), purpose=purpose)
-    _say(enrolled, f"built {shown(folder)} ({'encrypted' if secret is not None else 'not encrypted'}, {kind})", head)
+    heads: list[str] = []
+
+    def record(gallery: Gallery) -> None:
+        heads.append(audit.append(gallery.folder, "build", _about(gallery.header["id"], enrolled), purpose=purpose))
+
+    Gallery.create(folder, model, enrolled.rows, kind=kind, secret=secret, finish=record)
+    sealed = "encrypted" if secret is not None else "not encrypted"
+    _say(enrolled, f"built {shown(folder)} ({sealed}, {kind})", heads[0])
 
 
 @command.command("add")
@@ -91,9 +96,11 @@ def add(folder: Path, pictures: str, retain_until: str, key_file: Path | None, p
     enrolled, model = _enrolled(Networks(**networks), pictures, checked_date(retain_until))
     gallery.require(model)
     need_some(enrolled)
-    gallery.add(enrolled.rows)
-    head = audit.append(folder, "add", _about(gallery.header["id"], enrolled), purpose=purpose)
-    _say(enrolled, f"added to {shown(folder)}", head)
+    told = _about(gallery.header["id"], enrolled)
+    with audit.changing(folder, "add", told, purpose=purpose) as change:
+        gallery.add(enrolled.rows, first=change.begin)
+        change.result["added"] = len(enrolled.rows)
+    _say(enrolled, f"added to {shown(folder)}", change.head)
 
 
 @command.command("remove")
@@ -108,11 +115,11 @@ def remove(folder: Path, subjects: tuple[str, ...], key_file: Path | None, purpo
     from faceup.gallery.store import Gallery
 
     gallery = Gallery.open(folder, read_secret(key_file))
-    count = gallery.remove(subjects)
-    told = {"pictures": count, "subjects": len(subjects)}
-    told["subjects_sha256"] = subjects_hash(gallery.header["id"], subjects)  # type: ignore[assignment]
-    head = audit.append(folder, "remove", told, purpose=purpose)
-    click.echo(f"removed {count} pictures of {len(subjects)} subjects; audit {head}")
+    told = {"subjects": len(subjects), "subjects_sha256": subjects_hash(gallery.header["id"], subjects)}
+    with audit.changing(folder, "remove", told, purpose=purpose) as change:
+        count = gallery.remove(subjects, first=change.begin)
+        change.result["pictures"] = count
+    click.echo(f"removed {count} pictures of {len(subjects)} subjects; audit {change.head}")
 
 
 @command.command("expire")
@@ -129,11 +136,11 @@ def expire(folder: Path, day: str, key_file: Path | None, purpose: str) -> None:
 
     gallery = Gallery.open(folder, read_secret(key_file))
     until = date.fromisoformat(checked_date(day)) if day else today()
-    subjects = gallery.expire(until)
-    told = {"date": until.isoformat(), "subjects": len(subjects)}
-    told["subjects_sha256"] = subjects_hash(gallery.header["id"], subjects)
-    head = audit.append(folder, "expire", told, purpose=purpose)
-    click.echo(f"{len(subjects)} subjects had pictures that expired; audit {head}")
+    with audit.changing(folder, "expire", {"date": until.isoformat()}, purpose=purpose) as change:
+        subjects = gallery.expire(until, first=change.begin)
+        change.result["subjects"] = len(subjects)
+        change.result["subjects_sha256"] = subjects_hash(gallery.header["id"], subjects)
+    click.echo(f"{len(subjects)} subjects had pictures that expired; audit {change.head}")
 
 
 @command.command("info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def command(
 
     from faceup import pipeline
     from faceup.cli._progress import bars
+    from faceup.cli._tables import show
+    from faceup.report.published import published_tables
     from faceup.report.tables import terminal_table
     from faceup.result import check_target
 
@@ -92,6 +95,9 @@ def command(
     from rich.console import Console
 
     Console().print(terminal_table(result.table, result.similarity, result.record))
+    # The first table is the one that the recipe asks for; the report has them all.
+    for table in itertools.islice(published_tables(result.record, result.similarity, "of this folder"), 1):
+        show(table)
     for warning in result.warnings:
         click.echo(f"note: {warning}")
     click.echo(f"wrote {shown(target)}: table.csv, similarity.csv, detections.csv, report.html, run.json")

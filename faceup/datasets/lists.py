@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,16 @@ from faceup.datasets.layout import (
 from faceup.datasets.mat import read_lists
 from faceup.errors import DataError
 from faceup.files import shown
+
+# Folder of pictures, gallery first: the MATLAB file that lists them, its variables with names and identities.
+TINYFACE_LISTS = {
+    "Gallery_Match": ("gallery_match_img_ID_pairs.mat", "gallery_set", "gallery_ids"),
+    "Probe": ("probe_img_ID_pairs.mat", "probe_set", "probe_ids"),
+}
+SURVFACE_LISTS = {
+    "gallery": ("gallery_img_ID_pairs.mat", "gallery_set", "gallery_ids"),
+    "mated_probe": ("mated_probe_img_ID_pairs.mat", "mated_probe_set", "mated_probe_ids"),
+}
 
 
 def _drawn(subjects: Sequence[str], wish: Wish) -> set[str] | None:
@@ -56,7 +66,7 @@ def _tinyface_root(root: Path) -> Path:
 def make_tinyface(root: Path, wish: Wish) -> Protocol:
     """Return TinyFace's 1:N test: Probe against Gallery_Match with Gallery_Distractor beside it.
 
-    Settings: `people` and `distractors` take a sample with the seed, for machines that cannot hold all comparisons.
+    Settings: `people` and `distractors` take a sample with the seed, for a first look.
     """
     wish.choose(("1:N",), "tinyface")
     wish.only("tinyface", "people", "distractors")
@@ -64,10 +74,9 @@ def make_tinyface(root: Path, wish: Wish) -> Protocol:
     test = base / "Testing_Set"
     prefix = test.relative_to(root).as_posix()
     entries = []
-    gallery = read_lists(test / "gallery_match_img_ID_pairs.mat", "gallery_set", "gallery_ids")
-    probes = read_lists(test / "probe_img_ID_pairs.mat", "probe_set", "probe_ids")
-    people = _drawn(probes[1], wish)
-    for (names, ids), folder, role in ((gallery, "Gallery_Match", "gallery"), (probes, "Probe", "probe")):
+    listed = {folder: read_lists(test / file, *keys) for folder, (file, *keys) in TINYFACE_LISTS.items()}
+    people = _drawn(listed["Probe"][1], wish)
+    for (folder, (names, ids)), role in zip(listed.items(), ("gallery", "probe"), strict=True):
         entries += [
             Entry(f"{prefix}/{folder}/{name}", subject, role)
             for name, subject in zip(names, ids, strict=True)
@@ -80,36 +89,46 @@ def make_tinyface(root: Path, wish: Wish) -> Protocol:
     return Protocol(tuple(entries), notes=_sampled(wish, "people", "distractors"))
 
 
+def _check_listed(root: Path, folder: str, listed: Path, keys: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with a folder of pictures and the list that says who is on them.
+
+    Args:
+        root: of the copy.
+        folder: of the pictures, relative to `root`.
+        listed: the MATLAB file.
+        keys: its variables, names and identities.
+        counts: published numbers of pictures by name of the folder.
+    """
+    name = Path(folder).name
+    try:
+        names, ids = read_lists(listed, *keys)
+    except DataError as error:
+        return [str(error)]
+    problems = []
+    if len(names) != len(ids):
+        problems.append(f"{listed.name}: {len(names)} names but {len(ids)} identities.")
+    if missing := sorted(set(names) - {Path(path).name for path in pictures(root, folder)}):
+        problems.append(f"{name}: {len(missing)} of {len(names)} listed pictures are missing: {some(missing)}.")
+    return problems + (expect(len(names), counts[name], f"{listed.name}: listed pictures") if name in counts else [])
+
+
+def _check_others(root: Path, folder: str, counts: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with a folder of pictures that no list names: of people who are nobody's mates."""
+    name, count = Path(folder).name, sum(1 for _ in pictures(root, folder))
+    if name in counts:
+        return expect(count, counts[name], f"{name}: pictures")
+    return [] if count else [f"{name} holds no picture."]
+
+
 def check_tinyface(root: Path, wish: Wish) -> list[str]:
     """Return what a copy of TinyFace lacks."""
-    base, content = _tinyface_root(root), facts("tinyface")
-    counts = content["pictures"]
-    if wish.subjects is not None:
-        counts = {}
+    test = _tinyface_root(root) / "Testing_Set"
+    prefix = test.relative_to(root).as_posix()
+    counts = facts("tinyface")["pictures"] if wish.subjects is None else {}
     problems = []
-    prefix = (base / "Testing_Set").relative_to(root).as_posix()
-    for folder, file, keys in (
-        ("Gallery_Match", "gallery_match_img_ID_pairs.mat", ("gallery_set", "gallery_ids")),
-        ("Probe", "probe_img_ID_pairs.mat", ("probe_set", "probe_ids")),
-    ):
-        here = {Path(p).name for p in pictures(root, f"{prefix}/{folder}")}
-        try:
-            names, ids = read_lists(base / "Testing_Set" / file, *keys)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if len(names) != len(ids):
-            problems.append(f"{file}: {len(names)} names but {len(ids)} identities.")
-        if missing := sorted(set(names) - here):
-            problems.append(f"{folder}: {len(missing)} of {len(names)} listed pictures are missing: {some(missing)}.")
-        if folder in counts:
-            problems += expect(len(names), int(counts[folder]), f"{file}: listed pictures")
-    distractors = sum(1 for _ in pictures(root, f"{prefix}/Gallery_Distractor"))
-    if "Gallery_Distractor" in counts:
-        problems += expect(distractors, int(counts["Gallery_Distractor"]), "Gallery_Distractor: pictures")
-    elif not distractors:
-        problems.append("Gallery_Distractor holds no picture.")
-    return problems
+    for folder, (file, *keys) in TINYFACE_LISTS.items():
+        problems += _check_listed(root, f"{prefix}/{folder}", test / file, keys, counts)
+    return problems + _check_others(root, f"{prefix}/Gallery_Distractor", counts)
 
 
 _IDENTIFICATION, _VERIFICATION = "Face_Identification_Test_Set", "Face_Verification_Test_Set"
@@ -147,12 +166,11 @@ def make_survface(root: Path, wish: Wish) -> Protocol:
         wish.only("survface pairs")
         return _survface_pairs(base, f"{prefix}{_VERIFICATION}/verification_images")
     wish.only("survface", "people", "strangers")
-    gallery = read_lists(_survface_list(base, "gallery_img_ID_pairs.mat"), "gallery_set", "gallery_ids")
-    mated = read_lists(_survface_list(base, "mated_probe_img_ID_pairs.mat"), "mated_probe_set", "mated_probe_ids")
-    people = _drawn(mated[1], wish)
+    listed = {folder: read_lists(_survface_list(base, file), *keys) for folder, (file, *keys) in SURVFACE_LISTS.items()}
+    people = _drawn(listed["mated_probe"][1], wish)
     entries = [
         Entry(f"{prefix}{_IDENTIFICATION}/{folder}/{file}", subject, role)
-        for (files, ids), folder, role in ((gallery, "gallery", "gallery"), (mated, "mated_probe", "probe"))
+        for (folder, (files, ids)), role in zip(listed.items(), ("gallery", "probe"), strict=True)
         for file, subject in zip(files, ids, strict=True)
         if people is None or subject in people
     ]
@@ -184,27 +202,12 @@ def check_survface(root: Path, wish: Wish) -> list[str]:
     """Return what a copy of SurvFace lacks."""
     base, content = _survface_root(root), facts("survface")
     prefix = "" if base == root else base.relative_to(root).as_posix() + "/"
+    counts = content["pictures"] if wish.subjects is None else {}
     problems = []
-    counts = {} if wish.subjects is not None else content["pictures"]
-    for folder, file, keys in (
-        ("gallery", "gallery_img_ID_pairs.mat", ("gallery_set", "gallery_ids")),
-        ("mated_probe", "mated_probe_img_ID_pairs.mat", ("mated_probe_set", "mated_probe_ids")),
-    ):
-        here = {Path(p).name for p in pictures(root, f"{prefix}{_IDENTIFICATION}/{folder}")}
-        try:
-            names, _ = read_lists(_survface_list(base, file), *keys)
-        except DataError as error:
-            problems.append(str(error))
-            continue
-        if missing := sorted(set(names) - here):
-            problems.append(f"{folder}: {len(missing)} of {len(names)} listed pictures are missing: {some(missing)}.")
-        if folder in counts:
-            problems += expect(len(names), int(counts[folder]), f"{file}: listed pictures")
-    strangers = sum(1 for _ in pictures(root, f"{prefix}{_IDENTIFICATION}/unmated_probe"))
-    if "unmated_probe" in counts:
-        problems += expect(strangers, int(counts["unmated_probe"]), "unmated_probe: pictures")
-    elif not strangers:
-        problems.append("unmated_probe holds no picture.")
+    for folder, (file, *keys) in SURVFACE_LISTS.items():
+        listed = _survface_list(base, file)
+        problems += _check_listed(root, f"{prefix}{_IDENTIFICATION}/{folder}", listed, keys, counts)
+    problems += _check_others(root, f"{prefix}{_IDENTIFICATION}/unmated_probe", counts)
     try:
         protocol = _survface_pairs(base, f"{prefix}{_VERIFICATION}/verification_images")
     except DataError as error:

@@ -14,12 +14,12 @@ import pandas as pd
 from faceup import __version__
 from faceup.errors import ConfigError, DataError
 from faceup.evaluate.alarms import alarm_rates
+from faceup.evaluate.benchmarks import benchmark_rates
 from faceup.evaluate.compare import differences
 from faceup.evaluate.gain import decompositions
 from faceup.evaluate.measure import Settings, at_thresholds, closed_set, verification
 from faceup.evaluate.pairs import pair_rates
 from faceup.evaluate.plots import need_matplotlib, write_plots
-from faceup.evaluate.published import published_tables
 from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
 from faceup.evaluate.systems import read_runs, run_names, systems
@@ -28,7 +28,9 @@ from faceup.files import sha256_hex, shown, whole_folder
 from faceup.frames import write_csv
 from faceup.report.evaluation import FOLDER, RECORD, Shown, tables
 from faceup.report.html import write_report
+from faceup.report.published import published_tables
 from faceup.report.run_folder import Run
+from faceup.search import FILE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +131,7 @@ def measured(runs: Sequence[Run], settings: Settings, command: Sequence[str] = (
     for system in everyone:
         rows += closed_set(system, settings)
         rows += verification(system, settings)
+        rows += benchmark_rates(system, settings)
         made, kept = at_thresholds(system, halves, settings)
         rows += made
         thresholds += kept
@@ -138,7 +141,11 @@ def measured(runs: Sequence[Run], settings: Settings, command: Sequence[str] = (
         differences(everyone, settings),
         decompositions(runs, everyone, settings),
         thresholds,
-        tuple(published_tables(runs)),
+        tuple(
+            table
+            for run, name in zip(runs, run_names(runs), strict=True)
+            for table in published_tables(run.record, run.similarity, name)
+        ),
         {
             **_record(runs, settings, command, halves.source),
             "development": sorted(halves.development),
@@ -151,13 +158,15 @@ def _record(runs: Sequence[Run], settings: Settings, command: Sequence[str], sou
     return {
         "faceup": __version__,
         "command": list(command),
-        "runs": [
-            {"name": name, "similarity_sha256": sha256_hex((run.folder / "similarity.csv").read_bytes())}
-            for name, run in zip(run_names(runs), runs, strict=True)
-        ],
+        "runs": [{"name": name, **_hashes(run.folder)} for name, run in zip(run_names(runs), runs, strict=True)],
         "settings": {name: getattr(settings, name) for name in Settings.__slots__},
         "split": source,
     }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    read = {"similarity_sha256": folder / "similarity.csv", "searches_sha256": folder / FILE}
+    return {name: sha256_hex(path.read_bytes()) for name, path in read.items() if path.is_file()}
 
 
 def _write(results: Results, runs: Sequence[Run], folder: Path, *, plots: bool) -> None:

@@ -12,10 +12,8 @@ from faceup.evaluate.splits import Split
 from faceup.evaluate.systems import Mask, System
 from faceup.metrics.bootstrap import Array, Interval, Statistic, mean_statistic, ratio_statistic, subject_interval
 from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band
-from faceup.metrics.identification import mate_ranks, nonmated_tops, threshold_at_fpir
-from faceup.metrics.separation import d_prime
+from faceup.metrics.identification import threshold_at_fpir
 from faceup.metrics.significance import zero_error_bound
-from faceup.metrics.verification import threshold_at_fmr
 
 RANKS = (1, 5, 10)
 # An operating point needs this many expected errors to be worth a number (the 'rule of 30' asks for three times it).
@@ -170,28 +168,28 @@ def verification(system: System, settings: Settings) -> list[Row]:
         if stratum != "all" and not stratum.startswith("distance"):
             continue
         compared = system.comparisons(probes)
-        if not len(compared.genuine) or not len(compared.impostor):
+        if not len(compared.genuine) or not compared.impostors:
             continue
         people = len(np.unique(system.probe_person[probes]))
-        impostors = len(compared.impostor)
+        impostors = compared.impostors
         shared = {"stratum": stratum, "people": people}
         for metric, at, statistic in (
             ("eer", "", compared.eer()),
             *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
+            ("d_prime", "", compared.d_prime()),
         ):
             interval = subject_interval(
                 statistic,
-                len(system.people),
+                system.units,
                 rounds=settings.pair_rounds,
                 seed=settings.seed,
                 method="percentile",
-                comparisons=2 * len(compared),
+                comparisons=compared.cost,
             )
             interval = without_errors(interval, metric, people)
-            note = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
+            few = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
+            note = "; ".join(filter(None, (few, compared.note)))
             rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
-        distance = Interval(d_prime(compared.genuine, compared.impostor), float("nan"), float("nan"), "none")
-        rows.append(row(system.name, "d_prime", distance, total=len(compared), **shared))  # type: ignore[arg-type]
     return rows
 
 
@@ -209,31 +207,31 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
     dev_probes, dev_gallery = split.masks(system, split.development)
     test_probes, test_gallery = split.masks(system, split.test)
     dev, test = system.comparisons(dev_probes, dev_gallery), system.comparisons(test_probes, test_gallery)
-    if not len(dev.impostor) or not len(test.genuine) or not len(test.impostor):
+    if not dev.impostors or not len(test.genuine) or not test.impostors:
         return rows, stored
     people = len(np.unique(system.probe_person[test_probes]))
     fta = _fta(system, test_probes)
     for target in settings.fmr_targets:
-        threshold = threshold_at_fmr(dev.impostor, target)
+        threshold = dev.threshold(target)
         at = f"FMR {target:g}"
-        seen = int((dev.impostor >= threshold).sum())
-        note = too_few(target, len(dev.impostor))
+        seen = dev.accepted(threshold)
+        note = "; ".join(filter(None, (too_few(target, dev.impostors), dev.note)))
         stored.append(
-            _stored(system, "FMR", target, threshold, split, f"{seen} of {len(dev.impostor)} impostors accepted", note)
+            _stored(system, "FMR", target, threshold, split, f"{seen} of {dev.impostors} impostors accepted", note)
         )
         fmr, fnmr = test.fmr(threshold), test.fnmr(threshold)
         counts = {
-            "fmr": (int((test.impostor >= threshold).sum()), len(test.impostor)),
+            "fmr": (test.accepted(threshold), test.impostors),
             "fnmr": (int((test.genuine < threshold).sum()), len(test.genuine)),
         }
         for metric, statistic in (("fmr", fmr), ("fnmr", fnmr), *_with_failures(fmr, fnmr, fta)):
             interval = subject_interval(
                 statistic,
-                len(system.people),
+                system.units,
                 rounds=settings.pair_rounds,
                 seed=settings.seed,
                 method="percentile",
-                comparisons=2 * len(test),
+                comparisons=test.cost,
             )
             extreme = ""
             if metric in counts:
@@ -260,8 +258,8 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
 def _fta(system: System, probes: Mask) -> Statistic:
     """Return the failure-to-acquire rate of some probes as a statistic of all people's weights."""
     own = system.probe_person[probes]
-    failed = np.bincount(own, weights=system.failed[probes], minlength=len(system.people))
-    return ratio_statistic(failed, np.bincount(own, minlength=len(system.people)))
+    failed = np.bincount(own, weights=system.failed[probes], minlength=system.units)
+    return ratio_statistic(failed, np.bincount(own, minlength=system.units))
 
 
 def _with_failures(fmr: Statistic, fnmr: Statistic, fta: Statistic) -> tuple[tuple[str, Statistic], ...]:
@@ -282,20 +280,16 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
     halves = []
     for part in (split.development, split.test):
         probes, gallery = split.masks(system, part)
-        scores = np.where(gallery[None, :], system.scores, np.nan)
-        mated = probes & system.mated
-        strangers = bool((probes & ~system.mated).any())
-        halves.append((probes, gallery, scores, mated, strangers))
+        halves.append((probes, gallery, bool((probes & ~system.mated).any())))
     # Both halves must search for the same kind of non-mated people.
     leave_out = not all(strangers for *_, strangers in halves)
     kind = "each person searched without the own gallery picture" if leave_out else "people who are not enrolled"
-    tops = [
-        nonmated_tops(scores[probes], system.mate[probes], leave_out=leave_out) for probes, _, scores, _, _ in halves
-    ]
-    probes, gallery, scores, mated, _ = halves[1]
+    tops = [system.tops(probes, gallery, leave_out=leave_out) for probes, gallery, _ in halves]
+    probes, gallery, _ = halves[1]
+    mated = probes & system.mated
     if not len(tops[0]) or not len(tops[1]) or not mated.any():
         return rows, stored
-    within = mate_ranks(scores, system.mate)
+    within = system.ranks(gallery)
     own = np.nan_to_num(system.own_scores(), nan=-np.inf)
     # One search per probe of the test half, non-mated as `kind` says; -inf where none is made or no face was found.
     searched = probes if leave_out else probes & ~system.mated

@@ -13,13 +13,13 @@ from faceup.evaluate.systems import System
 from faceup.metrics.face_quality import EYE_EDGES
 from faceup.metrics.identification import cmc
 from faceup.metrics.separation import histogram
-from faceup.metrics.verification import error_curve
 from faceup.report.text import shortened
 
 # Told apart without colours too: every system has its own dashes and marks.
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 _MARKS = "os^Dv<>"
 _CMC_DEPTH = 20
+_BINS = 80
 
 
 def need_matplotlib() -> None:
@@ -103,10 +103,10 @@ def _det(systems: Sequence[System], figure: Any) -> bool:
     fewest = [1.0, 1.0]
     for k, system in enumerate(systems):
         compared = system.comparisons()
-        if not len(compared.genuine) or not len(compared.impostor):
+        if not len(compared.genuine) or not compared.impostors:
             continue
-        curve = error_curve(compared.genuine, compared.impostor)
-        fewest = [min(fewest[0], 1 / len(compared.impostor)), min(fewest[1], 1 / len(compared.genuine))]
+        curve = compared.curve()
+        fewest = [min(fewest[0], 1 / compared.impostors), min(fewest[1], 1 / len(compared.genuine))]
         # A log axis has no zero; points without an error end the line.
         seen = (curve.fmr > 0) & (curve.fnmr > 0)
         axes.plot(curve.fmr[seen], curve.fnmr[seen], label=_label(system), **_style(k))
@@ -132,9 +132,10 @@ def _scores(systems: Sequence[System], figure: Any) -> bool:
     grid = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
     for axes, system in zip(grid, shown, strict=True):
         compared = system.comparisons()
-        for scores, name, fill in ((compared.impostor, "other people", "C7"), (compared.genuine, "same person", "C0")):
-            shares, edges, _ = histogram(scores)
-            axes.stairs(shares, edges, fill=True, alpha=0.5, color=fill, label=f"{name}, n = {len(scores)}")
+        others = (*compared.impostor_shares(_BINS), compared.impostors)
+        own = (*histogram(compared.genuine, _BINS)[:2], len(compared.genuine))
+        for (shares, edges, count), name, fill in ((others, "other people", "C7"), (own, "same person", "C0")):
+            axes.stairs(shares, edges, fill=True, alpha=0.5, color=fill, label=f"{name}, n = {count}")
         axes.set(ylabel="share")
         axes.set_title(_label(system), loc="left", fontsize=8)
         axes.legend(fontsize=7)

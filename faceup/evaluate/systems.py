@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,13 @@ import pandas as pd
 
 from faceup.errors import DataError
 from faceup.files import shown
+from faceup.metrics.binned import BinnedComparisons
 from faceup.metrics.bootstrap import Array
-from faceup.metrics.identification import mate_ranks, mate_scores
+from faceup.metrics.identification import average_precision, mate_ranks, mate_scores, nonmated_tops
 from faceup.metrics.verification import Comparisons
 from faceup.report.run_folder import Run, read_run
 from faceup.report.text import method_name
+from faceup.search import Searched
 
 Ints = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
@@ -39,6 +42,8 @@ class System:
         mate: (P,) column of the probe's own subject, -1 for people who are not enrolled.
         scores: (P, G) best cosine with the subject's gallery pictures, NaN where no comparison could be made.
         printed: (P,) best similarity with the own subject, as similarity.csv prints it; NaN without.
+        precision: (P,) average precision among the gallery pictures; 0 where nothing could be compared, NaN for people
+            who are not enrolled.
         failed: (P,) failures to acquire: unreadable, or no face.
         about: one row per probe: what is known of it (split, camera, distance, quality).
     """
@@ -53,6 +58,7 @@ class System:
     mate: Ints
     scores: Array
     printed: Array
+    precision: Array
     failed: Mask
     about: pd.DataFrame
 
@@ -62,19 +68,30 @@ class System:
         return method_name(self.sr) if self.name == self.sr else f"{self.run}: {method_name(self.sr)}"
 
     @property
+    def units(self) -> int:
+        """How many people the bootstrap draws from: all."""
+        return len(self.people)
+
+    @property
     def mated(self) -> Mask:
         """(P,) whether the probe shows an enrolled person."""
         return self.mate >= 0
 
-    def ranks(self) -> npt.NDArray[np.int64]:
-        """(P,) rank of the own subject among the enrolled subjects; 0 without a comparison."""
-        return mate_ranks(self.scores, self.mate)
+    def ranks(self, gallery: Mask | None = None) -> npt.NDArray[np.int64]:
+        """(P,) rank of the own subject among the enrolled subjects, or some of them; 0 without a comparison."""
+        scores = self.scores if gallery is None else np.where(gallery[None, :], self.scores, np.nan)
+        return mate_ranks(scores, self.mate)
 
     def own_scores(self) -> Array:
         """(P,) cosine with the own subject."""
         return mate_scores(self.scores, self.mate)
 
-    def comparisons(self, probes: Mask | None = None, gallery: Mask | None = None) -> Comparisons:
+    def tops(self, probes: Mask, gallery: Mask | None = None, *, leave_out: bool = False) -> Array:
+        """Return `nonmated_tops` of some probes among the enrolled subjects, or some of them."""
+        scores = self.scores if gallery is None else np.where(gallery[None, :], self.scores, np.nan)
+        return nonmated_tops(scores[probes], self.mate[probes], leave_out=leave_out)
+
+    def comparisons(self, probes: Mask | None = None, gallery: Mask | None = None) -> Comparisons | BinnedComparisons:
         """Return genuine and impostor comparisons of some probes with some of the enrolled subjects."""
         rows = np.ones(len(self.probes), bool) if probes is None else probes
         columns = np.ones(len(self.gallery_person), bool) if gallery is None else gallery
@@ -98,6 +115,64 @@ class System:
     def means(self, values: npt.ArrayLike, probes: Mask) -> Array:
         """Return the mean over some probes for each person who has one, by unit."""
         return self.sums(values, probes) / self.sums(np.ones(len(self.probes)), probes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LargeSystem(System):
+    """One SR system of a run that kept only a part of its comparisons; `scores` is empty.
+
+    Attributes:
+        own: (P,) best cosine with the own subject, NaN without.
+        candidates: (P, K) enrolled subjects most like the probe, its own left out; -1 where there are fewer.
+        candidate_scores: (P, K) their cosines, -inf where there is none.
+        searched: ranks and histograms.
+    """
+
+    own: Array
+    candidates: Ints
+    candidate_scores: Array
+    searched: Searched
+
+    def ranks(self, gallery: Mask | None = None) -> npt.NDArray[np.int64]:
+        """As of `System`; among some of the people a rank behind all candidates is at least 2 and not exact."""
+        rank = self.searched.rank.astype(np.int64)
+        if gallery is None:
+            return rank
+        ahead = (self.candidate_scores >= np.nan_to_num(self.own, nan=np.inf)[:, None]) & self._inside(gallery)
+        within = 1 + ahead.sum(axis=1)
+        unseen = rank > self.candidates.shape[1] + 1
+        inside = np.zeros(len(rank), bool)
+        inside[self.mated] = gallery[self.mate[self.mated]]
+        return np.where(inside & (rank > 0), np.where(unseen, np.maximum(within, 2), within), 0)
+
+    @property
+    def units(self) -> int:
+        """How many people the bootstrap draws from: those with a probe, who are numbered first."""
+        return int(self.probe_person.max()) + 1
+
+    def own_scores(self) -> Array:
+        """As of `System`."""
+        return self.own
+
+    def tops(self, probes: Mask, gallery: Mask | None = None, *, leave_out: bool = False) -> Array:
+        """As of `System`; among some of the people NaN where none of the candidates is one of them."""
+        inside = self._inside(gallery) & probes[:, None] & (leave_out | ~self.mated[:, None])
+        best = np.where(inside, self.candidate_scores, -np.inf).max(axis=1, initial=-np.inf)
+        chosen = probes if leave_out else probes & ~self.mated
+        return np.where(np.isinf(best), np.nan, best)[chosen]
+
+    def comparisons(self, probes: Mask | None = None, gallery: Mask | None = None) -> Comparisons | BinnedComparisons:
+        """Return the comparisons of some probes; impostor scores are those with the whole gallery."""
+        rows = np.ones(len(self.probes), bool) if probes is None else probes
+        mated = rows & self.mated
+        if gallery is not None:
+            mated[mated] = gallery[self.mate[mated]]
+        person = self.probe_person
+        return BinnedComparisons(self.own[mated], person[mated], self.searched.impostors[rows], person[rows])
+
+    def _inside(self, gallery: Mask | None) -> Mask:
+        made = self.candidates >= 0
+        return made if gallery is None else made & gallery[self.candidates]
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -128,6 +203,11 @@ def run_names(runs: Sequence[Run]) -> list[str]:
 def systems(runs: Sequence[Run]) -> list[System]:
     """Return every SR system of every run, with one numbering of the people."""
     people: dict[str, int] = {}
+    if any(run.searches is not None for run in runs):
+        # The bootstrap leaves the others alone: they are numbered last.
+        for run in runs:
+            for row in run.record["probes"]:
+                people.setdefault(_person(row), len(people))
     for run in runs:
         for row in run.record["gallery"]:
             people.setdefault(row["subject"], len(people))
@@ -154,28 +234,57 @@ def _system(run: Run, label: str, run_name: str, name: str, people: Mapping[str,
     if not set(rows["probe"]) <= set(number) or not set(rows["gallery_subject"]) <= set(place):
         raise DataError(f"{shown(run.folder)}: similarity.csv names pictures that run.json does not: do the run again.")
     p, g = (rows[c].map(m).to_numpy(np.intp) for c, m in (("probe", number), ("gallery_subject", place)))
-    scores = np.full((len(probes), len(subjects)), np.nan)
-    np.fmax.at(scores, (p, g), rows["cosine"].to_numpy(np.float64))
-    own = (rows["genuine"] == 1).to_numpy()
-    printed = np.full(len(probes), np.nan)
-    np.fmax.at(printed, p[own], rows["similarity"].to_numpy(np.float64)[own])
-    about = _about(run)
+    genuine = (rows["genuine"] == 1).to_numpy()
+    cosine = rows["cosine"].to_numpy(np.float64)
+    own, printed = np.full(len(probes), np.nan), np.full(len(probes), np.nan)
+    np.fmax.at(own, p[genuine], cosine[genuine])
+    np.fmax.at(printed, p[genuine], rows["similarity"].to_numpy(np.float64)[genuine])
+    scores = np.full((0, 0), np.nan)
+    if run.searches is None:
+        scores = np.full((len(probes), len(subjects)), np.nan)
+        np.fmax.at(scores, (p, g), cosine)
     found = run.detections[(run.detections["role"] == "probe") & (run.detections["sr"] == label)]
     failed = dict(zip(found["sample"], found["status"] != "ok", strict=True))
-    return System(
-        name=name,
-        run=run_name,
-        sr=label,
-        probes=tuple(probes),
-        people=tuple(people),
-        probe_person=np.array([people[_person(row)] for row in run.record["probes"]], np.intp),
-        gallery_person=np.array([people[subject] for subject in subjects], np.intp),
-        mate=np.array([place.get(row["subject"], -1) for row in run.record["probes"]], np.intp),
-        scores=scores,
-        printed=printed,
-        failed=np.array([bool(failed.get(probe, True)) for probe in probes]),
-        about=about,
-    )
+    about: dict[str, Any] = {
+        "name": name,
+        "run": run_name,
+        "sr": label,
+        "probes": tuple(probes),
+        "people": tuple(people),
+        "probe_person": np.array([people[_person(row)] for row in run.record["probes"]], np.intp),
+        "gallery_person": np.array([people[subject] for subject in subjects], np.intp),
+        "mate": np.array([place.get(row["subject"], -1) for row in run.record["probes"]], np.intp),
+        "scores": scores,
+        "printed": printed,
+        "precision": _precisions(p[genuine], rows["rank"].to_numpy(np.float64)[genuine], len(probes)),
+        "failed": np.array([bool(failed.get(probe, True)) for probe in probes]),
+        "about": _about(run),
+    }
+    if run.searches is None:
+        return System(**about)
+    candidates, candidate_scores = _candidates(p[~genuine], g[~genuine], cosine[~genuine], len(probes))
+    kept = run.searches[label]
+    return LargeSystem(**about, own=own, candidates=candidates, candidate_scores=candidate_scores, searched=kept)
+
+
+def _candidates(probe: Ints, subject: Ints, cosine: Array, probes: int) -> tuple[Ints, Array]:
+    """Return (P, K) subjects and cosines of the kept comparisons with other people, in the order of the rows."""
+    order = np.argsort(probe, kind="stable")
+    place = np.arange(len(order)) - np.searchsorted(probe[order], probe[order], side="left")
+    width = int(place.max(initial=-1)) + 1
+    subjects, cosines = np.full((probes, width), -1, np.intp), np.full((probes, width), -np.inf)
+    subjects[probe[order], place], cosines[probe[order], place] = subject[order], cosine[order]
+    return subjects, cosines
+
+
+def _precisions(probe: Ints, rank: Array, probes: int) -> Array:
+    """Return the average precision of every probe from the ranks of its own person's gallery pictures."""
+    order = np.argsort(probe, kind="stable")
+    starts = np.searchsorted(probe[order], np.arange(probes + 1))
+    out: Array = np.full(probes, np.nan)
+    for k in np.flatnonzero(np.diff(starts)):
+        out[k] = average_precision(rank[order[starts[k] : starts[k + 1]]])
+    return out
 
 
 def _about(run: Run) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -28,13 +28,17 @@ from faceup.errors import ConfigError, DataError, unknown_name
 from faceup.files import sha256_hex, shown, whole_folder, whole_or_not_at_all
 from faceup.gallery import index as faiss_index
 from faceup.gallery import rows as row_files
+from faceup.gallery.audit import HEADER
 from faceup.gallery.crypt import ENVIRONMENT, Cipher, new_derivation
 from faceup.gallery.model import Model, model_from
 from faceup.gallery.rows import Rows
 
-HEADER = "gallery.json"
 FORMAT = 1
 PART_ROWS = 65_536
+
+
+def _nothing() -> None:
+    """What a change does first where nobody records it."""
 
 
 class Gallery:
@@ -46,7 +50,14 @@ class Gallery:
 
     @classmethod
     def create(
-        cls, folder: Path, model: Model, rows: Rows, *, kind: str = "flat", secret: bytes | None = None
+        cls,
+        folder: Path,
+        model: Model,
+        rows: Rows,
+        *,
+        kind: str = "flat",
+        secret: bytes | None = None,
+        finish: Callable[[Gallery], None] | None = None,
     ) -> Gallery:
         """Write a new gallery, whole or not at all, and open it.
 
@@ -56,6 +67,7 @@ class Gallery:
             rows: what to enrol.
             kind: of the index: `flat`, `ivf` or `hnsw`.
             secret: key or passphrase; None leaves the gallery unencrypted.
+            finish: called with the gallery before its folder gets its name, e.g. to begin the audit log in it.
 
         Raises:
             DataError: the folder exists or cannot be written, or two rows are of one name.
@@ -76,6 +88,8 @@ class Gallery:
         with whole_folder(folder, refuse_existing) as staging:
             gallery = cls(staging, header, Cipher(secret, derivation) if secret is not None and derivation else None)
             gallery._replace_rows([], rows)
+            if finish is not None:
+                finish(gallery)
         gallery.folder = folder
         return gallery
 
@@ -170,17 +184,22 @@ class Gallery:
         kind = self.header["index"]
         return faiss_index.Searcher(rows, kind, index=index, nprobe=nprobe, ef_search=ef_search), expired
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: Rows, *, first: Callable[[], None] = _nothing) -> None:
         """Enrol more pictures.
+
+        Args:
+            rows: what to enrol.
+            first: called before anything is written, with the gallery locked: `begin` of `faceup.gallery.audit.Change`.
 
         Raises:
             DataError: a picture of that name is enrolled already.
         """
         with self._changing():
+            first()
             self._replace_rows(self.header["parts"], rows)
 
-    def remove(self, subjects: Sequence[str]) -> int:
-        """Delete subjects and return how many rows they had.
+    def remove(self, subjects: Sequence[str], *, first: Callable[[], None] = _nothing) -> int:
+        """Delete subjects and return how many rows they had; `first` as for `add`.
 
         Raises:
             DataError: one of them is not enrolled; nothing is deleted then.
@@ -190,14 +209,16 @@ class Gallery:
             if missing := sorted(set(subjects) - set(rows.subjects)):
                 raise DataError(f"{shown(self.folder)}: {missing[0]!r} is not enrolled; nothing was removed.")
             gone = np.isin(np.array(rows.subjects, dtype=object), list(subjects))
+            first()
             self._replace_rows([], rows.taken(~gone))
             return int(gone.sum())
 
-    def expire(self, today: date) -> tuple[str, ...]:
-        """Delete the rows whose retention date lies before `today` and return their subjects."""
+    def expire(self, today: date, *, first: Callable[[], None] = _nothing) -> tuple[str, ...]:
+        """Delete the rows whose retention date lies before `today` and return their subjects; `first` as for `add`."""
         with self._changing():
             rows = self.rows()
             gone = _expired(rows, today)
+            first()
             if gone.any():
                 self._replace_rows([], rows.taken(~gone))
             return tuple(sorted(set(rows.taken(gone).subjects)))

@@ -42,6 +42,7 @@ class Calibration:
         recognizer: that the cosines belong to.
         scale: of the SR systems.
         source: what was measured, in words.
+        systems: the SR systems that were measured; `agreement` means something else among others.
     """
 
     limits: Mapping[str, Mapping[str, float]]
@@ -49,6 +50,7 @@ class Calibration:
     recognizer: str
     scale: int
     source: str
+    systems: frozenset[str]
 
     @classmethod
     def parse(cls, content: Any) -> Calibration:
@@ -63,7 +65,10 @@ class Calibration:
                 for band in content["bands"]
             }
             edges = tuple(float(edge) for edge in content["eye_edges"])
-            return cls(limits, edges, str(content["recognizer"]), int(content["scale"]), str(content["source"]))
+            systems = frozenset(str(label) for label in content["systems"])
+            return cls(
+                limits, edges, str(content["recognizer"]), int(content["scale"]), str(content["source"]), systems
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The calibration of the alarm is damaged ({error!r}); make it again.") from error
 
@@ -131,12 +136,13 @@ def flagged(measured: pd.DataFrame, calibration: Calibration, *, recognizer: str
 
     Args:
         measured: of `measures`.
-        calibration: the limits.
+        calibration: the limits; other SR systems in it than in the run leave `agreement` unchecked.
         recognizer: of the run; another than the calibration's leaves the cosines unchecked.
         scale: of the run; another than the calibration's leaves everything unchecked.
     """
     out = measured.copy()
     reasons, unchecked = [], []
+    same_systems = set(measured["sr"]) == calibration.systems
     for row in measured.to_dict("records"):
         limits = calibration.limits.get(eye_distance_band(row["eye_lr_px"], calibration.eye_edges), {})
         below, open_questions = [], []
@@ -144,6 +150,7 @@ def flagged(measured: pd.DataFrame, calibration: Calibration, *, recognizer: str
             fits = scale == calibration.scale and (
                 measure == "consistency_psnr" or recognizer == calibration.recognizer
             )
+            fits = fits and (measure != "agreement" or same_systems)
             if not fits or measure not in limits or np.isnan(row[measure]):
                 open_questions.append(measure)
             elif row[measure] < limits[measure]:

@@ -97,7 +97,7 @@ def subject_interval(
     tails = (1 - level) / 2
     quantiles: tuple[float, float] | None = None
     if method == "bca":
-        left_out = _evaluated(statistic, np.ones((subjects, subjects)) - np.eye(subjects), comparisons)
+        left_out = _without_each(statistic, subjects, comparisons)
         quantiles = _bca_quantiles(values, left_out[~np.isnan(left_out)], estimate, tails)
     used = "percentile" if quantiles is None else "bca"
     low, high = np.quantile(values, quantiles or (tails, 1 - tails))
@@ -107,6 +107,17 @@ def subject_interval(
 def _evaluated(statistic: Statistic, weights: Array, comparisons: int) -> Array:
     step = max(1, _CHUNK // max(1, comparisons))
     return np.concatenate([statistic(weights[i : i + step]) for i in range(0, len(weights), step)])
+
+
+def _without_each(statistic: Statistic, subjects: int, comparisons: int) -> Array:
+    """Return the statistic without each subject in turn, in portions: all weights at once would be S x S."""
+    step = max(1, _CHUNK // max(1, comparisons, subjects))
+    parts = []
+    for start in range(0, subjects, step):
+        weights = np.ones((min(step, subjects - start), subjects))
+        weights[np.arange(len(weights)), start + np.arange(len(weights))] = 0
+        parts.append(statistic(weights))
+    return np.concatenate(parts)
 
 
 def _bca_quantiles(values: Array, jackknife: Array, estimate: float, tails: float) -> tuple[float, float] | None:

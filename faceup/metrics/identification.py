@@ -1,4 +1,4 @@
-"""One-to-many search: ranks and CMC, and open-set FPIR and FNIR (ISO/IEC 19795-1).
+"""One-to-many search: ranks, CMC and mean average precision, and open-set FPIR, FNIR and TPIR (ISO/IEC 19795-1).
 
 Scores are (P, G): P probes against G enrolled subjects, NaN where no comparison could be made. `mate` tells for each
 probe the column of its own subject, -1 for a person who is not enrolled. A failure to acquire is a miss: it stays in
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faceup.errors import DataError
-from faceup.metrics.bootstrap import Array
+from faceup.metrics.bootstrap import Array, Statistic
 
 Ints = npt.NDArray[np.int64]
 
@@ -64,6 +64,35 @@ def cmc(ranks: npt.ArrayLike, depth: int) -> Array:
         raise DataError("A CMC needs at least one probe of an enrolled subject.")
     counts = np.bincount(found[(found > 0) & (found <= depth)], minlength=depth + 1)[1:]
     return np.asarray(np.cumsum(counts) / len(found), np.float64)
+
+
+def average_precision(ranks: npt.ArrayLike) -> float:
+    """Return the average precision of one probe's search among gallery pictures, as the code for TinyFace has it.
+
+    The area below the curve of precision over recall, with straight lines between its points (Oxford Buildings, later
+    Market-1501 and TinyFace): at each picture of the own person the mean of the precisions just before it and with it.
+    The mean over probes is mAP.
+
+    Args:
+        ranks: of every gallery picture of the probe's person, 1 + the pictures of other people that score at least as
+            high, as in similarity.csv; NaN for a picture that could not be compared: it is never found.
+
+    Raises:
+        DataError: the person has no gallery picture.
+
+    Example:
+        >>> average_precision([1, 1]), average_precision([2]), average_precision([1, float("nan")])
+        (1.0, 0.25, 0.5)
+    """
+    every = np.asarray(ranks, np.float64)
+    if not len(every):
+        raise DataError("An average precision needs at least one gallery picture of the probe's person.")
+    found = np.sort(every[~np.isnan(every)])
+    before = np.arange(len(found))
+    place = found + before
+    with np.errstate(invalid="ignore", divide="ignore"):
+        earlier = np.where(place > 1, before / (place - 1), 1.0)
+    return float(((earlier + (before + 1) / place) / 2).sum() / len(every))
 
 
 def nonmated_tops(scores: npt.ArrayLike, mate: npt.ArrayLike, *, leave_out: bool = False) -> Array:
@@ -144,3 +173,62 @@ def threshold_at_fpir(tops: npt.ArrayLike, target: float) -> float:
     found = np.sort(array[~np.isnan(array)])[::-1]
     allowed = int(np.floor(target * len(array) + 1e-9))
     return float(np.nextafter(found[allowed], np.inf)) if allowed < len(found) else -np.inf
+
+
+def tpir_at_fpir(
+    own: npt.ArrayLike, ranks: npt.ArrayLike, tops: npt.ArrayLike, target: float, depth: int = 20
+) -> float:
+    """Return the true positive identification rate at a false positive one, as QMUL-SurvFace's protocol has it.
+
+    The threshold is the smallest at which at most `target` of the non-mated searches give a candidate, taken on the
+    very searches that are judged; TPIR = 1 - FNIR(N, `depth`, T). A rate for comparison with published ones: who
+    has to choose a threshold chooses it on other people.
+
+    Args:
+        own: (P,) scores of mated probes with their own subject, NaN where it could not be compared: a miss.
+        ranks: (P,) of `mate_ranks`.
+        tops: of `nonmated_tops`.
+        target: false positive identification rate.
+        depth: how many candidates are looked at.
+
+    Example:
+        >>> tpir_at_fpir([0.9, 0.3, np.nan, 0.8], [1, 1, 0, 21], tops=[0.5, 0.1], target=0.0)
+        0.25
+    """
+    return 1 - fnir(own, ranks, threshold_at_fpir(tops, target), depth)
+
+
+def tpir_statistic(
+    own: npt.ArrayLike, own_person: npt.ArrayLike, tops: npt.ArrayLike, tops_person: npt.ArrayLike, target: float
+) -> Statistic:
+    """Return `tpir_at_fpir` as a statistic over people; the threshold moves with the resample.
+
+    Args:
+        own: (P,) scores of mated probes with their own subject; NaN for misses, those beyond the depth among them.
+        own_person: (P,) number of the person who is searched for.
+        tops: (Q,) of `nonmated_tops`.
+        tops_person: (Q,) number of the person of each non-mated search.
+        target: false positive identification rate.
+
+    Example:
+        >>> rate = tpir_statistic([0.9, 0.3], [0, 1], [0.5, 0.1], [2, 3], target=0.0)
+        >>> rate(np.array([[1.0, 1.0, 1.0, 1.0], [2.0, 1.0, 0.0, 1.0]]))
+        array([0.5, 1. ])
+    """
+    mine, highest = (np.nan_to_num(np.asarray(v, np.float64), nan=-np.inf) for v in (own, tops))
+    up, down = np.argsort(mine, kind="stable"), np.argsort(-highest, kind="stable")
+    mine, highest = mine[up], highest[down]
+    person, stranger = np.asarray(own_person, np.intp)[up], np.asarray(tops_person, np.intp)[down]
+
+    def statistic(weights: Array) -> Array:
+        searches = np.cumsum(weights[:, stranger], axis=1)
+        mated = np.pad(np.cumsum(weights[:, person], axis=1), ((0, 0), (1, 0)))
+        total = searches[:, -1:]
+        # The first score down from the highest at which the target is passed is the last that must be refused.
+        refused = np.argmax(searches > target * total + 1e-9, axis=1)
+        below = np.searchsorted(mine, highest[refused], side="right")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found = 1 - mated[np.arange(len(weights)), below] / mated[:, -1]
+        return np.where(total[:, 0] > 0, found, np.nan)
+
+    return statistic

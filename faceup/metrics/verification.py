@@ -7,6 +7,7 @@ FAR = FMR (1 - FTA), FRR = FTA + FNMR (1 - FTA). Scores that are NaN were never 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from faceup.errors import DataError
 from faceup.metrics.bootstrap import Array, Statistic
+from faceup.metrics.separation import histogram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,12 +121,16 @@ def equal_error_rate(genuine: npt.ArrayLike, impostor: npt.ArrayLike) -> tuple[f
     """
     curve = error_curve(genuine, impostor)
     after = int(np.argmax(curve.fnmr >= curve.fmr))
-    rate = _crossing(curve.fmr[None, :], curve.fnmr[None, :])[0]
+    rate = crossing(curve.fmr[None, :], curve.fnmr[None, :])[0]
     return float(rate), float(curve.thresholds[after])
 
 
-def _crossing(fmr: Array, fnmr: Array) -> Array:
-    """Return where falling FMR and rising FNMR cross; rows are curves."""
+def crossing(fmr: Array, fnmr: Array) -> Array:
+    """Return where falling FMR and rising FNMR cross; rows are curves.
+
+    >>> crossing(np.array([[1.0, 0.5, 0.0]]), np.array([[0.0, 0.5, 1.0]]))
+    array([0.5])
+    """
     after = np.argmax(fnmr >= fmr, axis=1)
     rows, before = np.arange(len(fmr)), np.maximum(after - 1, 0)
     gap_before, gap_after = fmr[rows, before] - fnmr[rows, before], fnmr[rows, after] - fmr[rows, after]
@@ -166,8 +172,36 @@ class Comparisons:
         self.probe = np.asarray(impostor_probe, np.intp)[by_impostor]
         self.gallery = np.asarray(impostor_gallery, np.intp)[by_impostor]
 
+    note = ""
+
     def __len__(self) -> int:
         return len(self.genuine) + len(self.impostor)
+
+    @property
+    def impostors(self) -> int:
+        """How many impostor comparisons there are."""
+        return len(self.impostor)
+
+    @property
+    def cost(self) -> int:
+        """How many numbers a statistic makes of one row of weights."""
+        return 2 * len(self)
+
+    def accepted(self, threshold: float) -> int:
+        """Return how many impostor scores are at or above a threshold."""
+        return int((self.impostor >= threshold).sum())
+
+    def threshold(self, target: float) -> float:
+        """Return the smallest threshold at which at most `target` of the impostor scores are accepted."""
+        return threshold_at_fmr(self.impostor, target)
+
+    def curve(self) -> Curve:
+        """Return the error rates at every score."""
+        return error_curve(self.genuine, self.impostor)
+
+    def impostor_shares(self, bins: int) -> tuple[Array, Array]:
+        """Return the shares of the impostor scores in bins of equal width from -1 to 1, and their edges."""
+        return histogram(self.impostor, bins)[:2]
 
     def _cumulated(self, weights: Array) -> tuple[Array, Array]:
         """Return the weight of the lowest k scores of either side, k from 0."""
@@ -185,7 +219,7 @@ class Comparisons:
             with np.errstate(invalid="ignore", divide="ignore"):
                 fnmr = genuine[:, at_genuine] / genuine[:, -1:]
                 fmr = (impostor[:, -1:] - impostor[:, at_impostor]) / impostor[:, -1:]
-            return np.where(np.isnan(fmr[:, 0] + fnmr[:, 0]), np.nan, _crossing(fmr, fnmr))
+            return np.where(np.isnan(fmr[:, 0] + fnmr[:, 0]), np.nan, crossing(fmr, fnmr))
 
         return statistic
 
@@ -208,6 +242,13 @@ class Comparisons:
 
         return statistic
 
+    def d_prime(self) -> Statistic:
+        """Return d' (`faceup.metrics.separation.d_prime`) as a statistic; a comparison counts as often as it weighs."""
+        return d_prime_statistic(
+            (self.genuine, lambda weights: weights[:, self.owner]),
+            (self.impostor, lambda weights: weights[:, self.probe] * weights[:, self.gallery]),
+        )
+
     def fmr(self, threshold: float) -> Statistic:
         """Return the false match rate at a fixed threshold as a statistic."""
         index = int(np.searchsorted(self.impostor, threshold, side="left"))
@@ -221,11 +262,49 @@ class Comparisons:
 
     def fnmr(self, threshold: float) -> Statistic:
         """Return the false non-match rate at a fixed threshold as a statistic."""
-        index = int(np.searchsorted(self.genuine, threshold, side="left"))
+        return fnmr_statistic(self.genuine, self.owner, threshold)
 
-        def statistic(weights: Array) -> Array:
-            own = weights[:, self.owner]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return np.asarray(own[:, :index].sum(axis=1) / own.sum(axis=1), np.float64)
 
-        return statistic
+def fnmr_statistic(genuine: Array, owner: npt.NDArray[np.intp], threshold: float) -> Statistic:
+    """Return the false non-match rate at a fixed threshold as a statistic of ascending scores and their subjects.
+
+    >>> fnmr_statistic(np.array([0.2, 0.9]), np.array([0, 1]), 0.5)(np.array([[1.0, 1.0], [2.0, 0.0]]))
+    array([0.5, 1. ])
+    """
+    index = int(np.searchsorted(genuine, threshold, side="left"))
+
+    def statistic(weights: Array) -> Array:
+        own = weights[:, owner]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(own[:, :index].sum(axis=1) / own.sum(axis=1), np.float64)
+
+    return statistic
+
+
+Weighted = tuple[Array, Callable[[Array], Array]]
+
+
+def d_prime_statistic(genuine: Weighted, impostor: Weighted) -> Statistic:
+    """Return d' as a statistic of the scores of both sides, each with how its weights follow from the subjects'.
+
+    >>> sides = [(np.array(scores), lambda weights: weights) for scores in ([1.0, 3.0], [-1.0, 1.0])]
+    >>> d_prime_statistic(*sides)(np.ones((1, 2))).round(4)
+    array([1.4142])
+    """
+
+    def moments(weights: Array, scores: Array) -> tuple[Array, Array]:
+        total = weights.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = weights @ scores / total
+            variance = (weights @ scores**2 - total * mean**2) / (total - 1)
+        return np.where(total > 1, mean, np.nan), np.where(total > 1, np.maximum(variance, 0), np.nan)
+
+    def statistic(weights: Array) -> Array:
+        own, own_variance = moments(genuine[1](weights), genuine[0])
+        other, other_variance = moments(impostor[1](weights), impostor[0])
+        spread = (own_variance + other_variance) / 2
+        # Squares of cosines are exact to about 1e-16.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(spread > 1e-14, (own - other) / np.sqrt(spread), np.nan)
+
+    return statistic

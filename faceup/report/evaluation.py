@@ -38,6 +38,7 @@ _TITLES = {
     "rank10": "Rank-10",
     "eer": "EER",
     "d_prime": "d'",
+    "map": "mAP",
     "flagged": "Flagged",
 }
 _COUNTED = frozenset({"fta", "rank1", "rank5", "rank10", "fmr", "fnmr", "fpir", "fnir", "flagged", "fta_pairs"})
@@ -170,6 +171,16 @@ def tables(metrics: pd.DataFrame, comparisons: pd.DataFrame | None, gain: pd.Dat
         part = everything[everything["stratum"].str.startswith(key)]
         if len(part):
             yield _strata(title, part, note)
+    benchmark = metrics[metrics["part"] == "benchmark"]
+    if len(benchmark):
+        yield _by_system(
+            "Search, as benchmarks print it",
+            benchmark,
+            list(dict.fromkeys(zip(benchmark["metric"], benchmark["at"], strict=True))),
+            "mAP: of mated probes, among gallery pictures (TinyFace). TPIR20 (QMUL-SurvFace, only with probes of "
+            "people who are not enrolled): own person among the first 20 and at or above the threshold, which is taken "
+            "on these very searches. Failures to acquire are misses.",
+        )
     test = metrics[metrics["part"] == "test"]
     closed = test[test["metric"].isin(["fmr", "fnmr", "far", "frr"])]
     if len(closed):
@@ -237,7 +248,9 @@ def _cell(rows: pd.DataFrame) -> str:
 
 
 def _title(metric: str, at: str) -> str:
-    name = {"tar": "TAR at", "accuracy": "Accuracy,", "fta_pairs": "Pairs not compared"}.get(metric)
+    name = {"tar": "TAR at", "tpir20": "TPIR20 at", "accuracy": "Accuracy,", "fta_pairs": "Pairs not compared"}.get(
+        metric
+    )
     return f"{name or _TITLES.get(metric, metric.upper())} {at}".strip()
 
 

@@ -19,6 +19,7 @@ from faceup.metrics.alarm import MEASURES
 from faceup.metrics.table5 import of_candidates, probes_per_candidate, table5
 from faceup.report.evaluation import read_evaluation
 from faceup.report.panels import Panels
+from faceup.report.published import published_tables
 from faceup.report.run_folder import Run, read_run
 from faceup.report.tables import METHOD, layout, note
 from faceup.report.templates import environment
@@ -49,6 +50,7 @@ def render(run: Run) -> str:
     builder = Panels(run)
     panels = builder.build()
     known = [panel for panel in panels if panel.known]
+    evaluation = read_evaluation(run.folder)
     return _template().render(
         record=run.record,
         settings=_settings(run.record),
@@ -67,7 +69,9 @@ def render(run: Run) -> str:
         strangers=[panel for panel in panels if not panel.known],
         anchors={panel.subject: panel.anchor for panel in known},
         left_out=builder.left_out,
-        evaluation=read_evaluation(run.folder),
+        evaluation=evaluation,
+        # An evaluation has these tables among its own.
+        published=[] if evaluation else list(published_tables(run.record, run.similarity, "of this folder")),
         drawn=_drawn(run),
         alarm=_alarm(run),
     )

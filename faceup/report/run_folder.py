@@ -17,6 +17,7 @@ from faceup.files import csv_text, shown
 from faceup.metrics.alarm import MEASURES
 from faceup.recipe import SIMILARITIES
 from faceup.report.text import shortened
+from faceup.search import FILE, Searched, read_searches
 from faceup.types import BOX, LANDMARKS
 
 POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
@@ -57,6 +58,7 @@ class Run:
         pictures: pictures/pictures.csv with `generated` as 0 or 1; every file is inside the folder `pictures`.
         alarm: alarm.csv, None where the folder has none.
         shared: similarity_shared.csv, None where the folder has none.
+        searches: what was kept of all comparisons by SR system, None where `similarity` has them all.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Run:
     pictures: pd.DataFrame
     alarm: pd.DataFrame | None = None
     shared: pd.DataFrame | None = None
+    searches: dict[str, Searched] | None = None
 
     @property
     def sr(self) -> list[str]:
@@ -93,7 +96,10 @@ def read_run(folder: Path) -> Run:
     alarm = _alarm(folder / "alarm.csv", names) if (folder / "alarm.csv").is_file() else None
     shared_csv = folder / "similarity_shared.csv"
     shared = _similarity(shared_csv, names, record["recipe"]) if shared_csv.is_file() else None
-    return Run(folder, record, similarity, detections, pictures, alarm, shared)
+    searches = None
+    if (folder / FILE).is_file():
+        searches = read_searches(folder / FILE, record["recipe"]["sr"], len(record["probes"]))
+    return Run(folder, record, similarity, detections, pictures, alarm, shared, searches)
 
 
 def damaged(path: Path, what: str) -> DataError:

@@ -129,6 +129,39 @@ def test_open_set_rates_are_those_of_a_loop(make_run: MakeRun, strangers: int) -
         assert (got["count"], got["total"]) == (alarms, searched)
 
 
+def test_what_benchmarks_print_is_that_of_a_loop(make_run: MakeRun) -> None:
+    run = make_run(people=30, strangers=11, strength=(0.2, 0.3, 0.4))
+    metrics = measured(read_runs([run]), QUICK).metrics
+    for sr in ("bicubic", "sisn"):
+        scores: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
+        for row in rows_of(run):
+            if row["sr"] == sr:
+                scores[row["probe"], row["probe_subject"]][row["gallery_subject"]] = float(row["cosine"] or "nan")
+        tops = [max(row.values()) for (_, subject), row in scores.items() if not subject]
+        tops = sorted([-math.inf if math.isnan(top) else top for top in tops], reverse=True)
+        places = [
+            (0.0, 0) if math.isnan(row[s]) else (row[s], 1 + sum(v >= row[s] for name, v in row.items() if name != s))
+            for (_, s), row in scores.items()
+            if s
+        ]
+        got = pick(metrics, sr, "map", part="benchmark")
+        # With one picture each, the precision before it is 0, or 1 if it comes first.
+        areas = [1.0 if place == 1 else 0.5 / place if place else 0.0 for _, place in places]
+        assert got["value"] == pytest.approx(np.mean(areas))
+        assert got["low"] < got["value"] < got["high"]
+        assert (got["total"], got["people"]) == (60, 30)
+        for target in (0.3, 0.2, 0.1, 0.01):
+            refused = tops[int(target * len(tops))]
+            hits = sum(0 < place <= 20 and score > refused for score, place in places)
+            got = pick(metrics, sr, "tpir20", part="benchmark", at=f"FPIR {target:g}")
+            assert got["value"] == pytest.approx(hits / len(places))
+            assert got["low"] <= got["value"] <= got["high"]
+            assert "only 11 non-mated searches" in got["note"]
+    d_prime = pick(metrics, "sisn", "d_prime")
+    assert d_prime["low"] < d_prime["value"] < d_prime["high"]
+    assert d_prime["method"] == "percentile"
+
+
 def test_a_person_in_both_halves_is_refused(make_run: MakeRun) -> None:
     run = make_run(splits=["dev"] * 6 + ["test"] * 6)
     record = json.loads((run / "run.json").read_text())

@@ -10,10 +10,16 @@ import pandas as pd
 import pytest
 
 from faceup.datasets.layout import facts
-from faceup.evaluate.published import paper_cells, published_table5, published_tables
-from faceup.evaluate.systems import read_runs
 from faceup.metrics.significance import holm, paired_t, sign_flip_p
+from faceup.report.evaluation import Shown
+from faceup.report.published import paper_cells, published_table5, published_tables
+from faceup.report.run_folder import read_run
 from tests.metrics.test_table5 import PAPER
+
+
+def shown(folder: Path) -> list[Shown]:
+    run = read_run(folder)
+    return list(published_tables(run.record, run.similarity, folder.name))
 
 
 def test_the_shipped_table_is_the_papers() -> None:
@@ -42,7 +48,7 @@ def test_three_of_the_papers_four_differences_include_zero() -> None:
 def test_the_papers_numbers_stand_beside_ours_with_the_reminder(make_run: Callable[..., Path]) -> None:
     recipe = {"published": "table5", "data": {"kind": "scface"}}
     run = make_run(people=8, recipe=recipe, candidates=["001", "002", "003", "004", "005", "006"], distances=("1",))
-    beside, gaps, scface = published_tables(read_runs([run]))
+    beside, gaps, scface = shown(run)
     rows = {row[0]: row[1:] for row in beside.rows}
     assert rows["sisn"][0] == "0.540106"
     assert rows["bicubic"][0] == "-"
@@ -62,9 +68,9 @@ def test_the_papers_numbers_stand_beside_ours_with_the_reminder(make_run: Callab
 
 
 def test_tinyface_stands_beside_its_published_figures(make_run: Callable[..., Path]) -> None:
-    (shown,) = published_tables(read_runs([make_run(recipe={"published": "tinyface"})]))
-    assert [row[3] for row in shown.rows[:4]] == ["ours", "ours", "ours", "published"]
-    assert shown.rows[4][1:3] == ("76.1 %", "78.9 %")
+    (table,) = shown(make_run(recipe={"published": "tinyface"}))
+    assert [row[3] for row in table.rows[:4]] == ["ours", "ours", "ours", "published"]
+    assert table.rows[4][1:3] == ("76.1 %", "78.9 %")
 
 
 def test_every_published_figure_names_its_source() -> None:

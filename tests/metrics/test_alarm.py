@@ -67,7 +67,7 @@ def test_consistency_is_the_psnr_of_the_picture_reduced_again() -> None:
 
 def test_flags_name_what_is_below_its_limit_and_what_was_not_checked() -> None:
     limits = {band: {"cosine_lr": 0.5, "consistency_psnr": 30.0} for band in ("below 13 px", "13 to 23 px")}
-    calibration = Calibration(limits, EYE_EDGES, "mobilefacenet", 4, "test")
+    calibration = Calibration(limits, EYE_EDGES, "mobilefacenet", 4, "test", frozenset({"sisn"}))
     given = {"none": embeddings(0), "sisn": embeddings(0, failed=2)}
     frame = measures(given, {("sisn", "a"): 20.0, ("sisn", "b"): 35.0, ("sisn", "c"): 20.0}, {"a": 10.0, "b": 20.0})
     got = flagged(frame, calibration, recognizer="mobilefacenet", scale=4)
@@ -79,6 +79,16 @@ def test_flags_name_what_is_below_its_limit_and_what_was_not_checked() -> None:
     assert other["reasons"].tolist()[0] == "consistency_psnr"
     assert "cosine_lr" in other["unchecked"].tolist()[0]
     assert flagged(frame, calibration, recognizer="mobilefacenet", scale=2)["flagged"].sum() == 0
+
+
+def test_agreement_is_checked_only_among_the_systems_it_was_calibrated_with() -> None:
+    limits = {"below 13 px": {"agreement": 2.0}}
+    frame = measures({"bicubic": embeddings(0), "sisn": embeddings(1)}, {}, {"a": 10.0, "b": 10.0, "c": 10.0})
+    for systems, flags in (({"bicubic", "sisn"}, 1), ({"bicubic", "sisn", "rcan"}, 0), ({"sisn"}, 0)):
+        calibration = Calibration(limits, EYE_EDGES, "mobilefacenet", 4, "test", frozenset(systems))
+        got = flagged(frame, calibration, recognizer="mobilefacenet", scale=4)
+        assert set(got["flagged"]) == {flags}
+        assert set(got["reasons"]) == {"agreement" if flags else ""}
 
 
 def test_the_shipped_calibration_has_limits_in_every_band_and_says_what_it_was_measured_on() -> None:

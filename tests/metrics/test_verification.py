@@ -130,6 +130,7 @@ def test_statistics_without_resampling_are_the_metrics(ties: bool) -> None:
     assert comparisons.eer()(ones)[0] == pytest.approx(equal_error_rate(g, i)[0])
     for target in (0.0, 0.01, 0.1, 0.3):
         assert comparisons.tar_at_fmr(target)(ones)[0] == pytest.approx(tar_at_fmr(g, i, target))
+    assert comparisons.d_prime()(ones)[0] == pytest.approx(d_prime(g, i))
     fmr, fnmr = error_rates(g, i, 0.5)
     assert (comparisons.fmr(0.5)(ones)[0], comparisons.fnmr(0.5)(ones)[0]) == pytest.approx((fmr, fnmr))
 
@@ -149,6 +150,7 @@ def test_a_resample_is_the_metric_of_the_people_drawn_one_by_one(ties: bool) -> 
         weights = np.bincount(drawn, minlength=scores.shape[1])[None, :].astype(float)
         assert comparisons.eer()(weights)[0] == pytest.approx(equal_error_rate(g, i)[0])
         assert comparisons.tar_at_fmr(0.1)(weights)[0] == pytest.approx(tar_at_fmr(g, i, 0.1))
+        assert comparisons.d_prime()(weights)[0] == pytest.approx(d_prime(g, i))
         assert comparisons.fmr(0.4)(weights)[0] == pytest.approx(naive_rates(g, i, 0.4)[0])
         assert comparisons.fnmr(0.4)(weights)[0] == pytest.approx(naive_rates(g, i, 0.4)[1])
 
@@ -168,4 +170,5 @@ def test_one_side_alone_is_an_error_or_nan() -> None:
     with pytest.raises(DataError, match="target"):
         threshold_at_fmr([0.1], 1.0)
     assert math.isnan(d_prime([1.0], [0.0, 0.1]))
+    assert math.isnan(Comparisons([1.0], [0], [0.0, 0.1], [0, 1], [1, 0]).d_prime()(np.ones((1, 2)))[0])
     assert math.isnan(error_rates([], [0.1], 0.5)[1])

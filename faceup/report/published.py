@@ -1,9 +1,10 @@
-"""Published numbers beside ours: Table 5 of the SISN paper, and rank-1 on SCface."""
+"""Published numbers beside those of a run: Table 5 of the SISN paper, and rank-1 on SCface and TinyFace."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from faceup.metrics.significance import holm, paired_t, sign_flip_p, verdict
+from faceup.metrics.table5 import DECIMALS
 from faceup.recipe import parse_yaml
 from faceup.report.evaluation import Shown
-from faceup.report.run_folder import Run
 from faceup.report.text import DASH, method_name, number
 
 BEST = "sisn"
@@ -34,35 +35,61 @@ def paper_cells(paper: pd.DataFrame) -> dict[str, np.ndarray]:
     return {str(sr): np.nan_to_num(values.to_numpy(np.float64)) for sr, values in cells.iterrows()}
 
 
-def published_tables(runs: Sequence[Run]) -> Iterator[Shown]:
-    """Yield the tables that a run's recipe asks for."""
-    for run in runs:
-        recipe = run.record["recipe"]
-        wanted = recipe.get("published", "")
-        if wanted == "table5":
-            yield _beside(run)
-            yield _gaps(run)
-        if wanted in ("table5", "scface") or recipe.get("data", {}).get("kind") == "scface":
-            yield _scface(run)
-        elif wanted == "tinyface" or recipe.get("data", {}).get("kind") == "tinyface":
-            yield _tinyface(run)
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """What stands beside published numbers: the record and the genuine comparisons of a run, and its name."""
+
+    record: Mapping[str, Any]
+    genuine: pd.DataFrame
+    name: str
+
+    @property
+    def sr(self) -> list[str]:
+        return list(self.record["recipe"]["sr"])
 
 
-def _means(run: Run, subjects: set[str] | None) -> dict[str, dict[str, float]]:
+def published_tables(record: Mapping[str, Any], similarity: pd.DataFrame, name: str) -> Iterator[Shown]:
+    """Yield the tables that a run's recipe asks for.
+
+    Args:
+        record: the content of run.json.
+        similarity: its comparisons, in the columns of similarity.csv.
+        name: of the run.
+    """
+    recipe = record["recipe"]
+    wanted, kind = recipe.get("published", ""), recipe.get("data", {}).get("kind")
+    if recipe.get("pairs") or not (wanted or kind in ("scface", "tinyface")):
+        return
+    run = _Ours(record, similarity[similarity["genuine"] == 1], name)
+    if wanted == "table5":
+        yield _beside(run)
+        yield _gaps(run)
+    if wanted in ("table5", "scface") or kind == "scface":
+        yield _scface(run)
+    elif wanted == "tinyface" or kind == "tinyface":
+        yield _tinyface(run)
+
+
+def _means(run: _Ours, subjects: set[str] | None) -> dict[str, dict[str, float]]:
     """Return, by SR system, each candidate's mean similarity with a probe without a face as 0."""
-    rows = run.similarity[run.similarity["genuine"] == 1]
+    rows = run.genuine
     if subjects is not None:
         rows = rows[rows["probe_subject"].isin(subjects)]
-    best = rows.groupby(["sr", "probe_subject", "probe"])["similarity"].max().fillna(0.0)
-    means = best.groupby(level=["sr", "probe_subject"]).mean()
-    return {label: means[label].to_dict() for label in run.sr if label in means.index.get_level_values(0)}
+    # With the decimals of similarity.csv, so that a run and its folder read back give the same.
+    seen = rows["similarity"].astype(float).round(DECIMALS)
+    best = seen.groupby([rows[key] for key in ("sr", "probe_subject", "probe")]).max().fillna(0.0)
+    means: dict[str, dict[str, float]] = {}
+    each = best.groupby(level=["sr", "probe_subject"]).mean().reset_index()
+    for label, subject, mean in zip(each["sr"], each["probe_subject"], each["similarity"], strict=True):
+        means.setdefault(label, {})[subject] = mean
+    return {label: means[label] for label in run.sr if label in means}
 
 
 def _average(values: dict[str, float] | None) -> str:
     return number(float(np.mean(list(values.values())))) if values else DASH
 
 
-def _beside(run: Run) -> Shown:
+def _beside(run: _Ours) -> Shown:
     paper = published_table5()
     drawn = set(run.record.get("candidates", [])) or None
     few, everyone = _means(run, drawn), _means(run, None)
@@ -88,7 +115,7 @@ def _beside(run: Run) -> Shown:
     return Shown("Table 5 of the paper beside ours", headings, tuple(lines), note)
 
 
-def _gaps(run: Run) -> Shown:
+def _gaps(run: _Ours) -> Shown:
     drawn = set(run.record.get("candidates", [])) or None
     lines = []
     for source, cells in (
@@ -125,9 +152,9 @@ def _arrays(means: dict[str, dict[str, float]]) -> dict[str, np.ndarray]:
     return {label: np.array([values[s] for s in sorted(values)]) for label, values in means.items()}
 
 
-def _scface(run: Run) -> Shown:
+def _scface(run: _Ours) -> Shown:
     lines: list[tuple[str, ...]] = [
-        (method_name(label), *(_hits(run, label, 1, d) for d in "123"), "ours", "ours", f"run {run.folder.name}")
+        (method_name(label), *(_hits(run, label, 1, d) for d in "123"), "ours", "ours", f"run {run.name}")
         for label in run.sr
     ]
     for entry in _facts("scface")["published_rank1"]:
@@ -142,10 +169,9 @@ def _scface(run: Run) -> Shown:
     return Shown("Rank-1 on SCface beside published figures", headings, tuple(lines), note)
 
 
-def _tinyface(run: Run) -> Shown:
+def _tinyface(run: _Ours) -> Shown:
     lines: list[tuple[str, ...]] = [
-        (method_name(label), _hits(run, label, 1), _hits(run, label, 5), "ours", f"run {run.folder.name}")
-        for label in run.sr
+        (method_name(label), _hits(run, label, 1), _hits(run, label, 5), "ours", f"run {run.name}") for label in run.sr
     ]
     for entry in _facts("tinyface")["published_rank1"]:
         values = tuple(_percent(entry, key) for key in ("rank1", "rank5"))
@@ -172,14 +198,14 @@ def _status(entry: dict[str, Any]) -> str:
     return "published" if entry["verified"] else "published, unverified (from memory)"
 
 
-def _hits(run: Run, label: str, depth: int, distance: str | None = None) -> str:
+def _hits(run: _Ours, label: str, depth: int, distance: str | None = None) -> str:
     """Return the share of an SR system's mated probes whose own person is among the first, with its counts."""
-    rows = run.similarity[(run.similarity["sr"] == label) & (run.similarity["genuine"] == 1)]
+    rows = run.genuine[run.genuine["sr"] == label]
     if distance is not None:
         told = {row["sample"]: str(row.get("attrs", {}).get("distance", "")) for row in run.record["probes"]}
         rows = rows[[told.get(probe) == distance for probe in rows["probe"]]]
     if not len(rows):
         return DASH
-    best = rows.groupby("probe")["rank"].min()
+    best = rows["rank"].astype(float).groupby(rows["probe"]).min()
     hits = int((best <= depth).sum())
     return f"{100 * hits / len(best):.1f} %, {hits}/{len(best)}"
