@@ -15,7 +15,6 @@ import os
 import platform
 import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,10 +143,19 @@ def peak_mib() -> float:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
-def thread_environment(threads: int) -> dict[str, str]:
-    """Return the environment variables that hold a process that is to be started to so many threads."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return dict.fromkeys(names, str(threads))
+def environment(threads: int | None) -> dict[str, str]:
+    """Return the environment of a process that is to be started: this repository, so many threads.
+
+    How idle threads wait is left to the process: what the caller's shell says of it is taken away.
+
+    Args:
+        threads: None leaves the libraries their own choice.
+    """
+    waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    pools = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+    kept = {name: value for name, value in os.environ.items() if name not in (*waiting, *pools)}
+    chosen = {} if threads is None else dict.fromkeys(pools, str(threads))
+    return {**kept, **chosen, "PYTHONPATH": str(ROOT)}
 
 
 def set_threads(threads: int) -> None:
@@ -236,11 +244,16 @@ def record(
     }
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, Any]:
     """Return what the computer is: processor, cores that this process may use, memory, system, GPU if torch has one."""
     told: dict[str, Any] = {
         "processor": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "gpu": None,
@@ -358,19 +371,3 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return found.group(1).strip() if found else platform.machine()
-
-
-def alone(arguments: Sequence[str], *, threads: int, extra: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Run `python ARGUMENTS` in a process of its own and return the JSON object that it prints last.
-
-    Raises:
-        RuntimeError: it fails; the message has the end of its standard error.
-    """
-    environment = {**os.environ, **thread_environment(threads), "PYTHONPATH": str(ROOT), **(extra or {})}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told

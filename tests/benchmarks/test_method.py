@@ -128,11 +128,14 @@ def test_peak_memory_never_falls() -> None:
     assert len(held) == 64 * 2**20
 
 
-def test_a_process_of_its_own_is_held_to_its_threads_and_its_error_is_told() -> None:
-    code = "import json, os; print('noise'); print(json.dumps({'threads': os.environ['OMP_NUM_THREADS']}))"
-    assert method.alone(["-c", code], threads=2) == {"threads": "2"}
-    with pytest.raises(RuntimeError, match="no such thing"):
-        method.alone(["-c", "raise SystemExit('no such thing')"], threads=1)
+def test_the_environment_of_a_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    monkeypatch.setenv("SOMETHING", "else")
+    two, free = method.environment(2), method.environment(None)
+    assert (two["OMP_NUM_THREADS"], two["MKL_NUM_THREADS"], two["SOMETHING"]) == ("2", "2", "else")
+    assert "OMP_WAIT_POLICY" not in two
+    assert {"OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY"} & set(free) == set()
 
 
 def test_digest_tells_inputs_apart() -> None:
