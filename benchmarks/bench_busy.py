@@ -83,7 +83,7 @@ def busy_process() -> Iterator[None]:
 def measure(threads: list[int], *, rounds: int, repeats: int, arguments: list[str] | None = None) -> dict[str, Any]:
     """Return the record."""
     keys = [(system, count) for system in SYSTEMS for count in threads]
-    rates: dict[tuple[str, int, str], list[float]] = {(*key, c): [] for key in keys for c in CONDITIONS}
+    rates: dict[tuple[str, int, str], list[float]] = {(s, t, c): [] for s, t in keys for c in CONDITIONS}
     with ExitStack() as stack:
         workers = {
             (system, count): stack.enter_context(
@@ -101,7 +101,7 @@ def measure(threads: list[int], *, rounds: int, repeats: int, arguments: list[st
                             done = worker.round()
                     else:
                         done = worker.round()
-                    rates[(*key, condition)].append(done["pictures"] / done["seconds"])
+                    rates[key[0], key[1], condition].append(done["pictures"] / done["seconds"])
     cores = method.machine()["cores"]
     rows: list[dict[str, Cell]] = []
     bars = []
@@ -151,8 +151,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="how often a round goes through the probes [2]")
     parser.set_defaults(threads=None)
     given = parser.parse_args()
-    threads = [given.threads] if given.threads else [1, 2]
-    method.publish(measure(threads, rounds=given.rounds, repeats=given.repeats), given.json)
+    counts = [given.threads] if given.threads else [1, 2]
+    method.publish(measure(counts, rounds=given.rounds, repeats=given.repeats), given.json)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,7 @@ def measure(*, rounds: int, threads: int, names: list[str] | None = None, argume
         systems: dict[str, Callable[[], object]] = {}
         for label, command in commands(Path(name)).items():
             if names is None or label in names:
-                line = [sys.executable, *command]
-                systems[label] = lambda line=line: subprocess.run(
-                    line, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True
-                )
+                systems[label] = partial(_ended, [sys.executable, *command], environment)
         seconds = method.interleaved(systems, rounds=rounds)
     rows: list[dict[str, Cell]] = [{"command": k, "seconds": method.samples(v)} for k, v in seconds.items()]
     limits = {HELP: HELP_LIMIT_S, RUN: RUN_LIMIT_S}
@@ -69,6 +67,10 @@ def measure(*, rounds: int, threads: int, names: list[str] | None = None, argume
         threads=threads,
         arguments=arguments,
     )
+
+
+def _ended(line: list[str], environment: dict[str, str]) -> None:
+    subprocess.run(line, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
 def main() -> None:
