@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from benchmarks import method
@@ -93,15 +93,10 @@ def measure(threads: list[int], *, rounds: int, repeats: int, arguments: list[st
         }
         for worker in workers.values():
             worker.round()
-        for _ in range(rounds):
-            for key, worker in workers.items():
-                for condition in CONDITIONS:
-                    if condition == "busy":
-                        with busy_process():
-                            done = worker.round()
-                    else:
-                        done = worker.round()
-                    rates[key[0], key[1], condition].append(done["pictures"] / done["seconds"])
+        for system, count, condition in method.in_turn(list(rates), rounds):
+            with busy_process() if condition == "busy" else nullcontext():
+                done = workers[system, count].round()
+            rates[system, count, condition].append(done["pictures"] / done["seconds"])
     cores = method.machine()["cores"]
     rows: list[dict[str, Cell]] = []
     bars = []

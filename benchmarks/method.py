@@ -17,15 +17,16 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMAT = 1
+T = TypeVar("T")
 SEED = 0
 
 # Distributions that decide about a figure; those that are absent are left out of the record.
@@ -111,15 +112,23 @@ def interleaved(
         for _ in range(warm_ups):
             call()
     seconds: dict[str, list[float]] = {name: [] for name in systems}
-    names = list(systems)
-    for number in range(rounds):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
-            gc.collect()
-            begun = time.perf_counter()
-            systems[name]()
-            seconds[name].append(time.perf_counter() - begun)
+    for name in in_turn(list(systems), rounds):
+        gc.collect()
+        begun = time.perf_counter()
+        systems[name]()
+        seconds[name].append(time.perf_counter() - begun)
     return seconds
+
+
+def in_turn(names: Sequence[T], rounds: int) -> Iterator[T]:
+    """Give every name once a round, in an order that turns by one place from round to round.
+
+    >>> "".join(in_turn("abc", 2))
+    'abcbca'
+    """
+    for number in range(rounds):
+        for place in range(len(names)):
+            yield names[(number + place) % len(names)]
 
 
 def samples(values: Iterable[float]) -> Samples:
