@@ -33,7 +33,7 @@ def records(folder: Path = RESULTS) -> list[dict[str, Any]]:
 
 def page(found: Sequence[dict[str, Any]]) -> str:
     """Return the text of docs/performance.md."""
-    parts = [HEAD]
+    parts = [HEAD] if found else [HEAD, "No record is committed yet.\n"]
     if bars := [{**bar, "text": f"{done['benchmark']}: {bar['text']}"} for done in found for bar in done["bars"]]:
         met = sum(bar["met"] is True for bar in bars)
         unknown = sum(bar["met"] is None for bar in bars)

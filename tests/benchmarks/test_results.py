@@ -33,6 +33,10 @@ def test_the_readme_names_every_benchmark_and_every_benchmark_is_there() -> None
     assert named == {path.stem for path in (ROOT / "benchmarks").glob("bench_*.py")}
 
 
+def test_a_page_without_records_says_so() -> None:
+    assert performance_page.page([]).endswith("No record is committed yet.\n")
+
+
 def test_every_bar_stands_in_the_summary() -> None:
     bar = {"text": "x", "sense": "at most", "limit": 1, "value": 2.0, "unit": "s", "digits": 1, "met": False}
     done = {
