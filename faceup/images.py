@@ -151,5 +151,6 @@ def reduced_pair(hr: Image, scale: int) -> tuple[Image, Image]:
 def encode_png(image: Image) -> bytes:
     """Return the picture as PNG bytes, the same bytes for the same pixels."""
     buffer = io.BytesIO()
-    PilImage.fromarray(image.pixels).save(buffer, format="PNG", compress_level=6)
+    # Level 6, zlib's default, takes four times as long for a tenth less.
+    PilImage.fromarray(image.pixels).save(buffer, format="PNG", compress_level=2)
     return buffer.getvalue()
