@@ -30,7 +30,7 @@ SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 WINDOW, STRIDE = 12, 2
 MEAN = 127.5
 # Pixels given to a network at once. On a CPU the features of more would not stay in the processor's cache.
-CHUNK = {"cpu": 2**15, "cuda": 2**21}
+CHUNK = {"cpu": 2**16, "cuda": 2**21}
 
 
 @dataclass(frozen=True, slots=True)
