@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from faceup.networks.mtcnn import INPUT_CHANNELS
 from faceup.types import Image
 
+# Red, green, blue, and nothing, so that the sums of a place fill 16 bytes.
+_CHANNELS = 4
 # Larger pictures sum up to more than 31 bits hold.
 _MOST_PIXELS = (2**31 - 1) // 255
 
@@ -32,7 +33,7 @@ class AreaTable:
 
     def __init__(self, images: Sequence[Image], device: torch.device) -> None:
         self.count, self.height, self.width = len(images), images[0].height, images[0].width
-        table = np.zeros((self.count, self.height + 1, self.width + 1, INPUT_CHANNELS), np.int32)
+        table = np.zeros((self.count, self.height + 1, self.width + 1, _CHANNELS), np.int32)
         # OpenCV has no call for a batch; torch's cumulative sums of one take ten times as long.
         for image, sums in zip(images, table, strict=True):
             _fill(sums, image.pixels)
@@ -49,7 +50,7 @@ class AreaTable:
             width: of the results.
 
         Returns:
-            Float32 (K, 4, height, width), channels-last, 0..255; red, green, blue and a channel of zeros.
+            Float32 (K, 3, height, width), 0..255.
         """
         left, right = _bins(boxes[:, 0], boxes[:, 2], width)
         top, bottom = _bins(boxes[:, 1], boxes[:, 3], height)
@@ -59,12 +60,10 @@ class AreaTable:
         sums -= self._at(above, right)
         sums -= self._at(below, left)
         sums += self._at(above, left)
-        # Columns and channels lie side by side: long rows are multiplied faster than many short ones.
-        across = (1 / (right - left).float()).repeat_interleave(INPUT_CHANNELS, dim=1)
-        means = sums.view(len(boxes), height, -1).float()
-        means *= (1 / (bottom - top).float())[:, :, None]
-        means *= across[:, None]
-        return means.view(len(boxes), height, width, INPUT_CHANNELS).permute(0, 3, 1, 2)
+        means = torch.empty((len(boxes), 3, height, width), device=sums.device)
+        means.copy_(sums.view(len(boxes), height, width, _CHANNELS)[..., :3].permute(0, 3, 1, 2))
+        means *= (1 / ((bottom - top)[:, :, None] * (right - left)[:, None]).float())[:, None]
+        return means
 
     def _at(self, rows: Tensor, columns: Tensor) -> Tensor:
         where = rows[:, :, None] + columns[:, None]

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from faceup.detect._area import AreaTable
-from faceup.networks.mtcnn import OutputNet, ProposalNet, RefineNet
+from faceup.networks.mtcnn import LANDMARKS, Network
 from faceup.types import Detections, Image
 
 FACTOR = 0.709
@@ -28,9 +28,8 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 # P-Net's window and its step.
 WINDOW, STRIDE = 12, 2
-MEAN = 127.5
 # Pixels given to a network at once. On a CPU the features of more would not stay in the processor's cache.
-CHUNK = {"cpu": 2**16, "cuda": 2**21}
+CHUNK = {"cpu": 2**15, "cuda": 2**21}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Cascade:
     """Finds the faces of pictures of one size.
 
     Args:
-        proposal: P-Net.
+        proposal: P-Net; what the networks take and give stands in `faceup.networks.mtcnn`.
         refine: R-Net.
         output: O-Net.
         min_face_size: width in pixels of the smallest face to look for.
@@ -66,9 +65,9 @@ class Cascade:
     """
 
     def __init__(
-        self, proposal: ProposalNet, refine: RefineNet, output: OutputNet, min_face_size: int, device: torch.device
+        self, proposal: Network, refine: Network, output: Network, min_face_size: int, device: torch.device
     ) -> None:
-        self.proposal, self.refine, self.output = (net.to(device) for net in (proposal, refine, output))
+        self.proposal, self.refine, self.output = proposal, refine, output
         self.min_face_size, self.device = min_face_size, device
         self.chunk = CHUNK[device.type]
 
@@ -111,18 +110,18 @@ class Cascade:
         height, width = int(table.height * scale + 1), int(table.width * scale + 1)
         whole = torch.tensor([0, 0, table.width, table.height], device=self.device)
         for picture in torch.arange(table.count, device=self.device).split(max(1, self.chunk // (height * width))):
-            crops = table.resampled(picture, whole.expand(len(picture), -1), height, width)
-            scores, features = self.proposal(crops.sub_(MEAN))
+            found = self.proposal(table.resampled(picture, whole.expand(len(picture), -1), height, width))
+            scores = torch.sigmoid(found[:, 0])
             place = (scores >= THRESHOLDS[0]).nonzero()
             which, row, column = place.unbind(1)
             corner = place[:, 1:].flip(1).float() * STRIDE
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
-            hits = which, row, column
-            yield Windows(picture[which], boxes, scores[hits]), self.proposal.boxes(features[hits])
+            yield Windows(picture[which], boxes, scores[which, row, column]), found[which, 1:, row, column]
 
     def _refined(self, table: AreaTable, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
-        scores, edges = self._in_chunks(self.refine, table, windows.picture, crops, 24)
+        scores, edges = self._in_chunks(self.refine, table, windows.picture, crops, 24).split([1, 4], dim=1)
+        scores = torch.sigmoid(scores[:, 0])
         good = scores > THRESHOLDS[1]
         windows, edges = Windows(windows.picture[good], windows.boxes[good], scores[good]), edges[good]
         kept = _suppressed(windows, REFINED)
@@ -131,22 +130,19 @@ class Cascade:
 
     def _output(self, table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
         windows, crops = _crops(table, windows)
-        scores, edges, shares = self._in_chunks(self.output, table, windows.picture, crops, 48)
+        found = self._in_chunks(self.output, table, windows.picture, crops, 48)
+        scores = torch.sigmoid(found[:, 0])
         good = scores > THRESHOLDS[2]
-        boxes, edges, shares = windows.boxes[good], edges[good], shares[good]
+        boxes, edges = windows.boxes[good], found[good, 1:5]
+        shares = found[good, 5:].unflatten(1, (2, LANDMARKS)).transpose(1, 2)
         corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points
 
-    def _in_chunks(
-        self, net: RefineNet | OutputNet, table: AreaTable, picture: Tensor, boxes: Tensor, side: int
-    ) -> list[Tensor]:
+    def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
         step = max(1, self.chunk // side**2)
-        parts = [
-            net(table.resampled(some, box, side, side).sub_(MEAN))
-            for some, box in zip(picture.split(step), boxes.split(step), strict=True)
-        ]
-        return [torch.cat(part) for part in zip(*parts, strict=True)]
+        parts = zip(picture.split(step), boxes.split(step), strict=True)
+        return torch.cat([net(table.resampled(some, box, side, side)) for some, box in parts])
 
 
 def _joined(parts: Sequence[Windows]) -> Windows:

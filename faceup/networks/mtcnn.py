@@ -1,190 +1,186 @@
-"""The three networks of MTCNN (arXiv 1604.02878) with the weights of facenet-pytorch, laid out for speed.
+"""The three networks of MTCNN (arXiv 1604.02878) with the weights of facenet-pytorch, for torch and ONNX Runtime.
 
-They compute what facenet-pytorch's `PNet`, `RNet` and `ONet` compute, up to the last bits of the floats. What differs:
-
-- Features are channels-last and some have unused channels: torch's kernels work on eight channels at a time, so that
-  16 and 32 channels take less time than 10 and 28, and four input channels no more than three.
-- Max pooling is done by comparing slices. torch's own also writes where each maximum was, which takes several times
-  as long.
-- Of the two numbers that a softmax would compare, the heads compute the difference.
-- Inputs are grey levels less 127.5; the division by 128 is in the first weights.
+Both compute what facenet-pytorch's `PNet`, `RNet` and `ONet` compute, up to the rounding of floats, with two changes:
+the input is grey levels as they are, since the first layer's weights shift and scale them, and of the two numbers that a
+softmax would compare the difference is given. So a network has one output of 1 + 4 numbers, O-Net of 1 + 4 + 10: the
+logit of a face, corrections of the box's edges, x of the five landmarks, y of the five landmarks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from faceup.networks._common import filled
+from faceup.errors import WeightsError
+from faceup.runtime.onnx_graph import OnnxGraph
 
-# Channels of the input: red, green, blue and one that is not looked at.
-INPUT_CHANNELS = 4
+# Kernels of the max pools (stride 2) behind the convolutions; 0: none.
+_POOLS = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0)}
+# The heads in the order of the output.
+_HEADS = {
+    "pnet": ("conv4_1", "conv4_2"),
+    "rnet": ("dense5_1", "dense5_2"),
+    "onet": ("dense6_1", "dense6_2", "dense6_3"),
+}
 LANDMARKS = 5
+_MEAN, _RANGE = 127.5, 128.0
+# ONNX Runtime works on blocks of so many channels on the processors with the smallest registers.
+_BLOCK = 8
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = Callable[[Tensor], Tensor]
 
 
-def max_pool(x: Tensor, kernel: int) -> Tensor:
-    """Return what `F.max_pool2d(x, kernel, stride=2, ceil_mode=True)` does, channels-last.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution or matrix product, the slopes of the PReLU behind it, and the kernel of the max pool behind that.
+
+    A head has no slopes.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    slopes: Tensor | None = None
+    pool: int = 0
+
+
+def layers(name: str, state: Mapping[str, Tensor]) -> list[Layer]:
+    """Return the layers of a network from the tensors of facenet-pytorch's file.
 
     Args:
-        x: (N, C, H, W), H and W at least `kernel`.
-        kernel: 2 or 3.
-    """
-    return _pooled(_pooled(x.permute(0, 2, 3, 1), 1, kernel), 2, kernel).permute(0, 3, 1, 2)
-
-
-def _pooled(x: Tensor, axis: int, kernel: int) -> Tensor:
-    before = (slice(None),) * axis
-    size = (x.shape[axis] - kernel + 1) // 2 + 1
-    parts = [x[(*before, slice(offset, offset + 2 * size - 1, 2))] for offset in range(kernel)]
-    out = torch.empty_like(parts[0], memory_format=torch.contiguous_format)
-    # At the border the last window may hold fewer than `kernel` values.
-    both = (*before, slice(parts[1].shape[axis]))
-    torch.maximum(parts[0][both], parts[1], out=out[both])
-    if parts[1].shape[axis] < size:
-        out[(*before, slice(size - 1, size))] = parts[0][(*before, slice(size - 1, size))]
-    for part in parts[2:]:
-        inside = out[(*before, slice(part.shape[axis]))]
-        torch.maximum(inside, part, out=inside)
-    return out
-
-
-class ProposalNet(nn.Module):
-    """P-Net: a face or not, at every second pixel, for windows of 12 x 12.
-
-    Input: float (N, 4, H, W), H and W at least 12. Output: scores (N, h, w) on 0..1 and features (N, h, w, 32), of
-    which `boxes` makes the corrections of a window's edges.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.prelu1 = nn.Conv2d(INPUT_CHANNELS, 16, 3), nn.PReLU(16)
-        self.conv2, self.prelu2 = nn.Conv2d(16, 16, 3), nn.PReLU(16)
-        self.conv3, self.prelu3 = nn.Conv2d(16, 32, 3), nn.PReLU(32)
-        self.face = nn.Conv2d(32, 1, 1)
-        self.boxes = nn.Linear(32, 4)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = max_pool(self.prelu1(self.conv1(x)), 2)
-        x = self.prelu3(self.conv3(self.prelu2(self.conv2(x))))
-        return torch.sigmoid(self.face(x)[:, 0]), x.permute(0, 2, 3, 1)
-
-
-class RefineNet(nn.Module):
-    """R-Net: a face or not, for crops of 24 x 24.
-
-    Input: float (N, 4, 24, 24). Output: scores (N,) on 0..1 and corrections of the box's edges (N, 4).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.prelu1 = nn.Conv2d(INPUT_CHANNELS, 32, 3), nn.PReLU(32)
-        self.conv2, self.prelu2 = nn.Conv2d(32, 48, 3), nn.PReLU(48)
-        self.conv3, self.prelu3 = nn.Conv2d(48, 64, 2), nn.PReLU(64)
-        self.dense4, self.prelu4 = nn.Linear(576, 128), nn.PReLU(128)
-        self.heads = nn.Linear(128, 1 + 4)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = max_pool(self.prelu1(self.conv1(x)), 3)
-        x = max_pool(self.prelu2(self.conv2(x)), 3)
-        x = self.prelu3(self.conv3(x))
-        x = self.heads(self.prelu4(self.dense4(x.permute(0, 2, 3, 1).flatten(1))))
-        return torch.sigmoid(x[:, 0]), x[:, 1:]
-
-
-class OutputNet(nn.Module):
-    """O-Net: a face or not, and its landmarks, for crops of 48 x 48.
-
-    Input: float (N, 4, 48, 48). Output: scores (N,) on 0..1, corrections of the box's edges (N, 4), and landmarks
-    (N, 5, 2), x and y as shares of the box.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1, self.prelu1 = nn.Conv2d(INPUT_CHANNELS, 32, 3), nn.PReLU(32)
-        self.conv2, self.prelu2 = nn.Conv2d(32, 64, 3), nn.PReLU(64)
-        self.conv3, self.prelu3 = nn.Conv2d(64, 64, 3), nn.PReLU(64)
-        self.conv4, self.prelu4 = nn.Conv2d(64, 128, 2), nn.PReLU(128)
-        self.dense5, self.prelu5 = nn.Linear(1152, 256), nn.PReLU(256)
-        self.heads = nn.Linear(256, 1 + 4 + 2 * LANDMARKS)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = max_pool(self.prelu1(self.conv1(x)), 3)
-        x = max_pool(self.prelu2(self.conv2(x)), 3)
-        x = max_pool(self.prelu3(self.conv3(x)), 2)
-        x = self.prelu4(self.conv4(x))
-        x = self.heads(self.prelu5(self.dense5(x.permute(0, 2, 3, 1).flatten(1))))
-        # The five x come first, then the five y.
-        return torch.sigmoid(x[:, 0]), x[:, 1:5], x[:, 5:].unflatten(1, (2, LANDMARKS)).transpose(1, 2)
-
-
-def load_proposal_net(state: Mapping[str, Tensor]) -> ProposalNet:
-    """Build P-Net from the tensors of facenet-pytorch's `pnet.pt`.
+        name: `pnet`, `rnet` or `onet`.
+        state: key to tensor.
 
     Raises:
-        WeightsError: keys or shapes are not P-Net's.
+        WeightsError: they are not the network's.
     """
-    new = _trunk(state)
-    new |= {
-        "face.weight": _difference(state["conv4_1.weight"]),
-        "face.bias": _difference(state["conv4_1.bias"]),
-        "boxes.weight": state["conv4_2.weight"].flatten(1),
-        "boxes.bias": state["conv4_2.bias"],
-    }
-    return _filled(ProposalNet(), new)
+    try:
+        found = []
+        for number, pool in enumerate(_POOLS[name], start=1):
+            found.append(_layer(state, f"conv{number}", f"prelu{number}", pool))
+        first, number = found[0], len(found) + 1
+        weight = first.weight / _RANGE
+        found[0] = Layer(weight, first.bias - _MEAN * weight.sum(dim=(1, 2, 3)), first.slopes, first.pool)
+        if name != "pnet":
+            found.append(_layer(state, f"dense{number}", f"prelu{number}"))
+        face, *others = _HEADS[name]
+        weight, bias = (
+            torch.cat([state[f"{face}.{part}"].diff(dim=0), *(state[f"{other}.{part}"] for other in others)])
+            for part in ("weight", "bias")
+        )
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise WeightsError(f"These are not the weights of MTCNN's {name}: {error}") from error
+    return [*found, Layer(weight, bias)]
 
 
-def load_refine_net(state: Mapping[str, Tensor]) -> RefineNet:
-    """Build R-Net from the tensors of facenet-pytorch's `rnet.pt`.
+def _layer(state: Mapping[str, Tensor], key: str, prelu: str, pool: int = 0) -> Layer:
+    return Layer(state[f"{key}.weight"], state[f"{key}.bias"], state[f"{prelu}.weight"], pool)
 
-    Raises:
-        WeightsError: keys or shapes are not R-Net's.
+
+def torch_network(net: list[Layer], device: torch.device) -> Network:
+    """Return the network as a function of float32 (N, 3, H, W), 0..255, run by torch on a device.
+
+    P-Net gives (N, 5, h, w), R-Net (N, 5), O-Net (N, 15).
     """
-    return _filled(RefineNet(), _trunk(state, "dense4.weight") | _heads(state, "dense5_1", "dense5_2"))
+    moved = [
+        Layer(*(part if part is None else part.to(device) for part in (at.weight, at.bias, at.slopes)), at.pool)  # type: ignore[arg-type]
+        for at in net
+    ]
+
+    def run(x: Tensor) -> Tensor:
+        for at in moved:
+            if at.weight.dim() == 4:
+                x = F.conv2d(x, at.weight, at.bias)
+            else:
+                # The first matrix product was trained on columns, rows, channels in this order.
+                x = F.linear(x.permute(0, 3, 2, 1).flatten(1) if x.dim() == 4 else x, at.weight, at.bias)
+            if at.slopes is not None:
+                x = F.prelu(x, at.slopes)
+            if at.pool:
+                x = F.max_pool2d(x, at.pool, 2, ceil_mode=True)
+        return x
+
+    return run
 
 
-def load_output_net(state: Mapping[str, Tensor]) -> OutputNet:
-    """Build O-Net from the tensors of facenet-pytorch's `onet.pt`.
+def onnx_model(net: list[Layer]) -> bytes:
+    """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes."""
+    graph = OnnxGraph({"x": ("n", 3, "h", "w")})
+    x, order = _first(graph, net[0])
+    flat = False
+    for at in net[1:]:
+        if at.weight.dim() == 2 and not flat:
+            (x,), flat = graph.add("Transpose", x, perm=(0, 3, 2, 1)), True
+            (x,) = graph.add("Flatten", x)
+        if flat:
+            (x,) = graph.add("Gemm", x, graph.constant(at.weight.numpy()), graph.constant(at.bias.numpy()), transB=1)
+        else:
+            weight = at.weight.numpy() if order is None else _taking(order, at.weight.numpy())
+            (x,) = graph.add("Conv", x, graph.constant(weight), graph.constant(at.bias.numpy()))
+            order = None
+        if at.slopes is not None:
+            x = _prelu(graph, x, at.slopes.numpy(), flat=flat)
+        if at.pool:
+            x = _pooled(graph, x, at.pool)
+    last = net[-1].weight
+    return graph.model({x: ("n", len(last), "rows", "columns") if last.dim() == 4 else ("n", len(last))})
 
-    Raises:
-        WeightsError: keys or shapes are not O-Net's.
+
+def _prelu(graph: OnnxGraph, x: str, slopes: npt.NDArray[np.float32], *, flat: bool) -> str:
+    held = graph.constant(slopes if flat else slopes[:, None, None])
+    if (slopes > 1).any():
+        (x,) = graph.add("PRelu", x, held)
+        return x
+    # The same as PRelu, for which ONNX Runtime has no fast code.
+    (scaled,) = graph.add("Mul", x, held)
+    (x,) = graph.add("Max", x, scaled)
+    return x
+
+
+def _pooled(graph: OnnxGraph, x: str, kernel: int) -> str:
+    (x,) = graph.add("MaxPool", x, kernel_shape=(kernel, kernel), strides=(2, 2), ceil_mode=1)
+    return x
+
+
+def _taking(order: npt.NDArray[np.intp], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return weights for input channels that lie in another order; channel -1 is not looked at."""
+    taken = weight[:, order]
+    taken[:, order < 0] = 0
+    return taken
+
+
+def _first(graph: OnnxGraph, at: Layer) -> tuple[str, npt.NDArray[np.intp]]:
+    """Add the first convolution, its PReLU and its max pool; return the name and which channel lies where.
+
+    The pool comes first, since a PReLU of a quarter of the values takes a quarter of the time. Where the slope is not
+    negative the two may be exchanged. Where it is, PReLU is max(y, slope * y), and the maximum over a window is the
+    larger of the two maxima; slope * y is a channel of its own of the convolution, which costs little with three
+    input channels.
     """
-    return _filled(OutputNet(), _trunk(state, "dense5.weight") | _heads(state, "dense6_1", "dense6_2", "dense6_3"))
-
-
-def _trunk(state: Mapping[str, Tensor], dense: str = "") -> dict[str, Tensor]:
-    """Return the tensors below the heads; `dense` is the key of the first fully connected layer's weights."""
-    new = {key: value for key, value in state.items() if "_" not in key}
-    new["conv1.weight"] = new["conv1.weight"] / 128
-    if dense:
-        # There the features are flattened as columns, rows, channels; here as rows, columns, channels, as they lie.
-        weight = new[dense]
-        new[dense] = weight.unflatten(1, (3, 3, -1)).transpose(1, 2).flatten(1)
-    return new
-
-
-def _difference(two: Tensor) -> Tensor:
-    # softmax((a, b))[1] = sigmoid(b - a)
-    return two[1:] - two[:1]
-
-
-def _heads(state: Mapping[str, Tensor], face: str, *others: str) -> dict[str, Tensor]:
-    return {
-        f"heads.{part}": torch.cat([_difference(state[f"{face}.{part}"]), *(state[f"{key}.{part}"] for key in others)])
-        for part in ("weight", "bias")
-    }
-
-
-def _filled(net: Network, state: Mapping[str, Tensor]) -> Network:
-    """Return `net` with these tensors, zeros where it is wider than they are."""
-    wide = net.state_dict()
-    padded = {}
-    for key, value in state.items():
-        missing = [w - v for w, v in zip(wide[key].shape, value.shape, strict=True)] if key in wide else []
-        padded[key] = F.pad(value, [n for m in reversed(missing) for n in (0, m)])
-    return filled(net, padded, type(net).__name__).requires_grad_(False).to(memory_format=torch.channels_last)
+    assert at.slopes is not None
+    weight, bias, slopes = at.weight.numpy(), at.bias.numpy(), at.slopes.numpy()
+    rising, falling = np.flatnonzero(slopes >= 0), np.flatnonzero(slopes < 0)
+    channels = np.concatenate([rising, falling, falling])
+    factor = np.concatenate([np.ones(len(slopes), np.float32), slopes[falling]])
+    spare = -len(channels) % _BLOCK
+    weight = np.pad(weight[channels] * factor[:, None, None, None], ((0, spare), (0, 0), (0, 0), (0, 0)))
+    bias = np.pad(bias[channels] * factor, (0, spare))
+    (x,) = graph.add("Conv", "x", graph.constant(weight), graph.constant(bias))
+    sizes = [len(rising), len(falling), len(falling), *([spare] if spare else [])]
+    a, b, c, *_ = graph.add(
+        "Split", _pooled(graph, x, at.pool), graph.constant(np.array(sizes)), outputs=len(sizes), axis=1
+    )
+    a = _prelu(graph, a, slopes[rising], flat=False)
+    (b,) = graph.add("Max", b, c)
+    # Filled up to whole blocks with what is at hand.
+    fill = -len(slopes) % _BLOCK
+    parts = [a, b]
+    if fill:
+        parts += graph.add("Slice", c, *(graph.constant(np.array([n])) for n in (0, fill, 1)))
+    (x,) = graph.add("Concat", *parts, axis=1)
+    return x, np.concatenate([rising, falling, np.full(fill, -1)])
