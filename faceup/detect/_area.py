@@ -32,6 +32,7 @@ class AreaTable:
     """
 
     def __init__(self, images: Sequence[Image], device: torch.device) -> None:
+        self.device = device
         self.count, self.height, self.width = len(images), images[0].height, images[0].width
         table = np.zeros((self.count, self.height + 1, self.width + 1, _CHANNELS), np.int32)
         # OpenCV has no call for a batch; torch's cumulative sums of one take ten times as long.
@@ -40,34 +41,63 @@ class AreaTable:
         # The four sums of a place are moved as one number of 16 bytes, which is never computed with.
         self._places = torch.from_numpy(table.reshape(-1)).to(device).view(torch.complex128)
 
-    def resampled(self, picture: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-        """Return the crops, reduced or enlarged by area averaging.
+    def reduced(self, start: int, end: int, height: int, width: int) -> Tensor:
+        """Return whole pictures, reduced or enlarged by area averaging.
 
         Args:
-            picture: (K,) int64, the index of each crop's picture.
-            boxes: (K, 4) int64, first column, first row, and those behind the last; inside the picture, not empty.
+            start: index of the first picture.
+            end: index behind the last one.
             height: of the results.
             width: of the results.
 
         Returns:
-            Float32 (K, 3, height, width), 0..255.
+            Float32 (end - start, 3, height, width), 0..255.
         """
-        left, right = _bins(boxes[:, 0], boxes[:, 2], width)
-        top, bottom = _bins(boxes[:, 1], boxes[:, 3], height)
+        rows, columns = (torch.tensor([[0, size]], device=self.device) for size in (self.height, self.width))
+        (top,), (bottom,) = _bins(rows, height)
+        (left,), (right,) = _bins(columns, width)
+        # Whole rows first: they are copied much faster than places.
+        some = self._places.view(self.count, self.height + 1, self.width + 1)[start:end]
+        sums = some.view(torch.int32).index_select(1, bottom)
+        sums -= some.view(torch.int32).index_select(1, top)
+        bands = sums.view(torch.complex128)
+        sums = bands.index_select(2, right).view(torch.int32)
+        sums -= bands.index_select(2, left).view(torch.int32)
+        return _means(sums.view(-1, height, width, _CHANNELS), (bottom - top)[None], (right - left)[None])
+
+    def crops(self, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
+        """Return crops, made square by area averaging.
+
+        Args:
+            picture: (K,) int64, the index of each crop's picture.
+            boxes: (K, 4) int64, first column, first row, and those behind the last; inside the picture, not empty.
+            side: height and width of the results.
+
+        Returns:
+            Float32 (K, 3, side, side), 0..255.
+        """
+        left, right = _bins(boxes[:, ::2], side)
+        top, bottom = _bins(boxes[:, 1::2], side)
         first = (picture * (self.height + 1))[:, None]
         above, below = ((first + rows) * (self.width + 1) for rows in (top, bottom))
         sums = self._at(below, right)
         sums -= self._at(above, right)
         sums -= self._at(below, left)
         sums += self._at(above, left)
-        means = torch.empty((len(boxes), 3, height, width), device=sums.device)
-        means.copy_(sums.view(len(boxes), height, width, _CHANNELS)[..., :3].permute(0, 3, 1, 2))
-        means *= (1 / ((bottom - top)[:, :, None] * (right - left)[:, None]).float())[:, None]
-        return means
+        return _means(sums.view(-1, side, side, _CHANNELS), bottom - top, right - left)
 
     def _at(self, rows: Tensor, columns: Tensor) -> Tensor:
         where = rows[:, :, None] + columns[:, None]
         return self._places.index_select(0, where.view(-1)).view(torch.int32)
+
+
+def _means(sums: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
+    """Return float32 (K, 3, h, w) of the sums (K, h, w, 4) of bins of (1 or K, h) heights and (1 or K, w) widths."""
+    count, height, width, _ = sums.shape
+    means = torch.empty((count, 3, height, width), device=sums.device)
+    means.copy_(sums[..., :3].permute(0, 3, 1, 2))
+    means *= (1 / (heights[:, :, None] * widths[:, None]).float())[:, None]
+    return means
 
 
 def _fill(sums: npt.NDArray[np.int32], pixels: npt.NDArray[np.uint8]) -> None:
@@ -81,8 +111,8 @@ def _fill(sums: npt.NDArray[np.int32], pixels: npt.NDArray[np.uint8]) -> None:
     np.cumsum(down, axis=1, dtype=np.int32, out=sums[1:, 1:, :3])
 
 
-def _bins(start: Tensor, end: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return where each of `count` bins of each range begins and ends, (K, count) each."""
-    step = torch.arange(count + 1, device=start.device)
-    edges = step * (end - start)[:, None]
-    return start[:, None] + edges[:, :-1] // count, start[:, None] - (-edges[:, 1:]) // count
+def _bins(ranges: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return where each of `count` bins of each range (K, 2) begins and ends, (K, count) each."""
+    start, end = ranges[:, :1], ranges[:, 1:]
+    edges = torch.arange(count + 1, device=ranges.device) * (end - start)
+    return start + edges[:, :-1] // count, start - (-edges[:, 1:]) // count

@@ -108,15 +108,16 @@ class Cascade:
 
     def _at_scale(self, table: AreaTable, scale: float) -> Iterator[tuple[Windows, Tensor]]:
         height, width = int(table.height * scale + 1), int(table.width * scale + 1)
-        whole = torch.tensor([0, 0, table.width, table.height], device=self.device)
-        for picture in torch.arange(table.count, device=self.device).split(max(1, self.chunk // (height * width))):
-            found = self.proposal(table.resampled(picture, whole.expand(len(picture), -1), height, width))
+        step = max(1, self.chunk // (height * width))
+        for start in range(0, table.count, step):
+            end = min(start + step, table.count)
+            found = self.proposal(table.reduced(start, end, height, width))
             scores = torch.sigmoid(found[:, 0])
             place = (scores >= THRESHOLDS[0]).nonzero()
             which, row, column = place.unbind(1)
             corner = place[:, 1:].flip(1).float() * STRIDE
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
-            yield Windows(picture[which], boxes, scores[which, row, column]), found[which, 1:, row, column]
+            yield Windows(which + start, boxes, scores[which, row, column]), found[which, 1:, row, column]
 
     def _refined(self, table: AreaTable, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
@@ -142,7 +143,7 @@ class Cascade:
     def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
         step = max(1, self.chunk // side**2)
         parts = zip(picture.split(step), boxes.split(step), strict=True)
-        return torch.cat([net(table.resampled(some, box, side, side)) for some, box in parts])
+        return torch.cat([net(table.crops(some, box, side)) for some, box in parts])
 
 
 def _joined(parts: Sequence[Windows]) -> Windows:
@@ -180,7 +181,10 @@ def _crops(table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
     start = whole[:, :2].clamp(min=1) - 1
     end = torch.minimum(whole[:, 2:], torch.tensor([table.width, table.height], device=whole.device))
     inside = (end > start).all(dim=1)
-    return windows[inside], torch.cat([start, end], dim=1)[inside]
+    # Picture by picture, so that a picture's table stays in the cache; best first within each, as they came.
+    chosen = inside.nonzero()[:, 0]
+    chosen = chosen[windows.picture[chosen].sort(stable=True).indices]
+    return windows[chosen], torch.cat([start, end], dim=1)[chosen]
 
 
 def _by_picture(count: int, windows: Windows, points: Tensor) -> list[Detections]:
