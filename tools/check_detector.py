@@ -60,7 +60,9 @@ def reference(detector: MTCNN, images: Sequence[Image]) -> list[Detections]:
     """Return what facenet-pytorch finds in pictures of one size."""
     found = detector.detect(np.stack([image.pixels for image in images]), landmarks=True)
     return [
-        Detections.none() if boxes is None else Detections(*(np.asarray(v, np.float32) for v in (boxes, scores, points)))
+        Detections.none()
+        if boxes is None
+        else Detections(*(np.asarray(v, np.float32) for v in (boxes, scores, points)))
         for boxes, scores, points in zip(*found, strict=True)
     ]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from faceup.detect._area import AreaTable
-from faceup.networks.mtcnn import LANDMARKS, Network
+from faceup.networks.mtcnn import Network
 from faceup.types import Detections, Image
 
 FACTOR = 0.709
@@ -28,7 +28,7 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 # P-Net's window and its step.
 WINDOW, STRIDE = 12, 2
-# Pixels given to a network at once. On a CPU the features of more would not stay in the processor's cache.
+# Pixels given to a network at once: what bounds the memory of its features.
 CHUNK = {"cpu": 2**15, "cuda": 2**21}
 
 
@@ -45,9 +45,6 @@ class Windows:
     picture: Tensor
     boxes: Tensor
     scores: Tensor
-
-    def __len__(self) -> int:
-        return len(self.picture)
 
     def __getitem__(self, chosen: Tensor) -> Windows:
         return Windows(self.picture[chosen], self.boxes[chosen], self.scores[chosen])
@@ -135,7 +132,7 @@ class Cascade:
         scores = torch.sigmoid(found[:, 0])
         good = scores > THRESHOLDS[2]
         boxes, edges = windows.boxes[good], found[good, 1:5]
-        shares = found[good, 5:].unflatten(1, (2, LANDMARKS)).transpose(1, 2)
+        shares = found[good, 5:].unflatten(1, (2, 5)).transpose(1, 2)
         corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points

@@ -1,9 +1,9 @@
 """The three networks of MTCNN (arXiv 1604.02878) with the weights of facenet-pytorch, for torch and ONNX Runtime.
 
-Both compute what facenet-pytorch's `PNet`, `RNet` and `ONet` compute, up to the rounding of floats, with two changes:
-the input is grey levels as they are, since the first layer's weights shift and scale them, and of the two numbers that a
-softmax would compare the difference is given. So a network has one output of 1 + 4 numbers, O-Net of 1 + 4 + 10: the
-logit of a face, corrections of the box's edges, x of the five landmarks, y of the five landmarks.
+Both compute what facenet-pytorch's `PNet`, `RNet` and `ONet` compute, up to the rounding of floats, with two changes.
+The input is grey levels as they are: the first layer's weights shift and scale them. Of the two numbers that a softmax
+would compare the difference is given. So a network has one output of 1 + 4 numbers, O-Net of 1 + 4 + 10: the logit of a
+face, corrections of the box's edges, x of the five landmarks, y of the five landmarks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faceup.errors import WeightsError
-from faceup.runtime.onnx_graph import OnnxGraph
+from faceup.networks._onnx_graph import OnnxGraph
 
 # Kernels of the max pools (stride 2) behind the convolutions; 0: none.
 _POOLS = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0)}
@@ -28,9 +28,8 @@ _HEADS = {
     "rnet": ("dense5_1", "dense5_2"),
     "onet": ("dense6_1", "dense6_2", "dense6_3"),
 }
-LANDMARKS = 5
 _MEAN, _RANGE = 127.5, 128.0
-# ONNX Runtime works on blocks of so many channels on the processors with the smallest registers.
+# ONNX Runtime's fast convolutions work on blocks of so many channels (twice as many where registers are wider).
 _BLOCK = 8
 
 Network = Callable[[Tensor], Tensor]
@@ -88,7 +87,7 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
     P-Net gives (N, 5, h, w), R-Net (N, 5), O-Net (N, 15).
     """
     moved = [
-        Layer(*(part if part is None else part.to(device) for part in (at.weight, at.bias, at.slopes)), at.pool)  # type: ignore[arg-type]
+        Layer(at.weight.to(device), at.bias.to(device), None if at.slopes is None else at.slopes.to(device), at.pool)
         for at in net
     ]
 
