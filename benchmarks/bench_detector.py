@@ -3,7 +3,7 @@
     python benchmarks/bench_detector.py --json bench_detector.json
     python benchmarks/bench_detector.py --shared SHARED --batches 1 32 --threads 1 --rounds 5
 
-Both get the same crops as arrays, as many at once as a batch has, and the same number of threads, and give boxes, scores
+Both get the same crops as arrays, as many at once as a batch has, and as many threads, and give boxes, scores
 and landmarks. The crops are 42 x 56 px (others are brought to that size) enlarged four times by the SR backend: the
 example probes or, with `--shared`, the London photos of smiling people through the camera simulator at `--distance`.
 A batch that is larger than the number of crops repeats them. Every round times both, in turns; the first round of each
