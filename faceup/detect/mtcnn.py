@@ -1,7 +1,10 @@
 """MTCNN with the networks and thresholds of facenet-pytorch (MIT).
 
-facenet-pytorch 2.5.3 with numpy 2 returns object arrays and `[None]` where there is no face, and fails on pictures
-smaller than its smallest face; both end here.
+The weights are facenet-pytorch's, the cascade is this project's (`_cascade`): the same steps for all pictures of one
+size together. Boxes, landmarks, scores and their order are those of facenet-pytorch's `detect` but for the rounding of
+floats. That can move a box that lies at the edge between two whole pixels; then its crop, and with it its landmarks,
+differ by a fraction of a pixel. Two more things differ: a picture smaller than the smallest face has no faces, and a
+window that lies wholly outside its picture is dropped; facenet-pytorch 2.5.3 fails on both.
 """
 
 from __future__ import annotations
@@ -10,12 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from facenet_pytorch import MTCNN
 from PIL import Image as PilImage
 
+from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
+from faceup.networks.mtcnn import layers, onnx_model, torch_network
 from faceup.registry import Options
 from faceup.runtime.batching import by_size
+from faceup.runtime.onnx_cpu import cpu_network
 from faceup.types import BackendInfo, Detections, Image
 from faceup.weights import store
 
@@ -46,15 +51,20 @@ class Mtcnn:
                 "mtcnn needs whole numbers, min_face_size >= 12 and max_side >= 48, "
                 f"got {min_face_size!r} and {max_side!r}."
             )
-        for name in INFO.weights:
-            store.checked_bytes(name)
-        self.min_face_size, self.max_side = min_face_size, max_side
-        self.net = MTCNN(keep_all=True, min_face_size=min_face_size, device=torch.device(device))
+        self.max_side = max_side
+        nets = [layers(name.removeprefix("mtcnn-"), store.load(name).tensors) for name in INFO.weights]
+        where = torch.device(device)
+        # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
+        on_cpu = where.type == "cpu"
+        proposal, refine, output = (
+            cpu_network(onnx_model(net)) if on_cpu else torch_network(net, where) for net in nets
+        )
+        self.cascade = Cascade(proposal, refine, output, min_face_size, where)
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return the faces of each picture, in the order of the input; sizes may differ."""
         small = [self._reduced(image) for image in images]
-        found = by_size(small, self._batch)
+        found = by_size(small, self.cascade.detect)
         return [_scaled_back(d, s, image) for d, s, image in zip(found, small, images, strict=True)]
 
     def _reduced(self, image: Image) -> Image:
@@ -66,18 +76,6 @@ class Mtcnn:
             max(1, round(image.height * self.max_side / longer)),
         )
         return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
-
-    def _batch(self, images: Sequence[Image]) -> list[Detections]:
-        # In the words of facenet-pytorch, which fails when not even its largest scale is left: 47 * (12 / 47) < 12.
-        if min(images[0].width, images[0].height) * (12.0 / self.min_face_size) < 12:
-            return [Detections.none() for _ in images]
-        boxes, scores, points = self.net.detect(np.stack([image.pixels for image in images]), landmarks=True)
-        return [
-            Detections.none()
-            if box is None
-            else Detections(np.asarray(box, np.float32), np.asarray(score, np.float32), np.asarray(point, np.float32))
-            for box, score, point in zip(boxes, scores, points, strict=True)
-        ]
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

@@ -126,7 +126,7 @@ def test_scaling_back_maps_pixel_centres(monkeypatch: pytest.MonkeyPatch) -> Non
         np.array([[1, 2, 3, 4]], np.float32), np.ones(1, np.float32), np.arange(10, dtype=np.float32).reshape(1, 5, 2)
     )
     detector = Mtcnn("cpu", max_side=50)
-    monkeypatch.setattr(detector, "_batch", lambda images: [found for _ in images])
+    monkeypatch.setattr(detector.cascade, "detect", lambda images: [found for _ in images])
     small, large = detector.detect([noise(40, 50), noise(80, 200)])
     np.testing.assert_array_equal(small.boxes, found.boxes)
     # 200 x 80 is searched as 50 x 20: both sides shrink 4 times, and x becomes (x + 0.5) * 4 - 0.5.

@@ -1,0 +1,65 @@
+"""P-Net, R-Net and O-Net against facenet-pytorch's modules, and the ONNX writer against the package `onnx`."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from onnx import numpy_helper
+
+from faceup.errors import WeightsError
+from faceup.networks._onnx_graph import OnnxGraph
+from faceup.networks.mtcnn import layers, onnx_model, torch_network
+from faceup.runtime.onnx_cpu import cpu_network
+from faceup.weights import store
+
+CASES = [("pnet", PNet, (13, 12)), ("pnet", PNet, (40, 57)), ("rnet", RNet, (24, 24)), ("onet", ONet, (48, 48))]
+
+
+@pytest.mark.parametrize(("name", "module", "size"), CASES, ids=str)
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_they_compute_what_facenet_pytorch_computes(
+    name: str, module: type[torch.nn.Module], size: tuple[int, int], engine: str
+) -> None:
+    net = layers(name, store.load(f"mtcnn-{name}").tensors)
+    run = torch_network(net, torch.device("cpu")) if engine == "torch" else cpu_network(onnx_model(net))
+    x = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (3, 3, *size)).astype(np.float32))
+    with torch.inference_mode():
+        *others, face = module()((x - 127.5) * 0.0078125)
+        got = run(x)
+    torch.testing.assert_close(torch.sigmoid(got[:, 0]), face[:, 1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(got[:, 1:], torch.cat(others, dim=1), rtol=0, atol=1e-5)
+    assert len(run(x[:0])) == 0
+
+
+@pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
+def test_the_onnx_model_is_valid(name: str) -> None:
+    model = onnx.load_from_string(onnx_model(layers(name, store.load(f"mtcnn-{name}").tensors)))
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    with pytest.raises(WeightsError, match="not the weights of MTCNN's onet"):
+        layers("onet", store.load("mtcnn-pnet").tensors)
+
+
+def test_the_writer_writes_what_onnx_reads() -> None:
+    graph = OnnxGraph({"x": ("n", 300)})
+    values = {"f": np.array([[1.5, -2]], np.float32), "i": np.array([0, -1, 2**40], np.int64)}
+    names = {key: graph.constant(value) for key, value in values.items()}
+    a, b = graph.add("Split", "x", names["i"], outputs=2, axis=1)
+    (y,) = graph.add("MaxPool", a, kernel_shape=(2, 300))
+    model = onnx.load_from_string(graph.model({y: ("n", 1), b: ("n", 150)}))
+    read = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for key, value in values.items():
+        np.testing.assert_array_equal(read[names[key]], value)
+        assert read[names[key]].dtype == value.dtype
+    split, pool = model.graph.node
+    assert (split.op_type, list(split.input), list(split.output)) == ("Split", ["x", names["i"]], [a, b])
+    assert [(at.name, at.i) for at in split.attribute] == [("axis", 1)]
+    assert [(at.name, list(at.ints)) for at in pool.attribute] == [("kernel_shape", [2, 300])]
+    assert [dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == ["n", 300]
+    assert [value.name for value in model.graph.output] == [y, b]
+    assert model.opset_import[0].version == 17
