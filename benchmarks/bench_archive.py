@@ -1,6 +1,6 @@
 """Measures what `faceup batch` costs a frame and a face, and plans 10,000 cameras from it in docs/scaling.md.
 
-    python benchmarks/bench_archive.py --write docs/scaling.md --json bench_archive.json
+    python -m benchmarks.bench_archive --write docs/scaling.md --json benchmarks/results/archive.json
 
 The film is made here: 1280 x 720 px, two faces of the example pictures in every frame, each about 40 px wide, H.264.
 Times are CPU seconds of the process (all its threads), so that a busy machine does not change them much.
@@ -9,8 +9,6 @@ Times are CPU seconds of the process (all its threads), so that a busy machine d
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import method
+from benchmarks.method import Cell, Column, Table
 from faceup.archive import shards, video
 from faceup.archive.faces import FaceFinder
 from faceup.archive.job import Batch, run_batch
@@ -30,9 +30,18 @@ from faceup.images import read_image, resize
 from faceup.types import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-FORMAT = {"bench": "archive", "format": 1}
 WIDTH, HEIGHT, FACE_PX = 1280, 720, 40
 MARKS = ("<!-- measured -->", "<!-- end -->")
+MEANING = {
+    "decode_s_per_mpx": "decode: CPU s per megapixel of stored video (H.264), to RGB",
+    "search_s_per_frame": "search: CPU s per searched frame (detector, longer side at most 1024 px)",
+    "face_s": "face: CPU s per face (cut out, SR, search again, align, embed)",
+    "shard_bytes_per_face": "bytes of shards per face (embedding, thumbnail, geometry)",
+    "shard_bytes_per_unit": "bytes of shards per unit without a face",
+    "result_bytes_per_face": "bytes of faces.parquet per face, without embeddings",
+    "result_bytes_per_appearance": "bytes of all other results per appearance",
+    "finish_s_per_face": "CPU s per face of a run that only makes the results again, gallery included",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Fleet:
 def film(path: Path, frames: int) -> None:
     """Write the film."""
     av = video.need_av()
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(method.SEED)
     background = resize(Image(rng.integers(60, 160, (18, 32, 3)).astype(np.uint8)), WIDTH, HEIGHT).pixels
     faces = []
     for name in ("obama", "hopper"):
@@ -168,28 +177,33 @@ def plan(c: Constants, f: Fleet) -> list[tuple[str, str, str]]:
 
 
 def block(c: Constants, fleet: Fleet, about: str) -> str:
-    """Return the part of the document that is made here."""
-    meaning = {
-        "decode_s_per_mpx": "decode: CPU s per megapixel of stored video (H.264), to RGB",
-        "search_s_per_frame": "search: CPU s per searched frame (detector, longer side at most 1024 px)",
-        "face_s": "face: CPU s per face (cut out, SR, search again, align, embed)",
-        "shard_bytes_per_face": "bytes of shards per face (embedding, thumbnail, geometry)",
-        "shard_bytes_per_unit": "bytes of shards per unit without a face",
-        "result_bytes_per_face": "bytes of faces.parquet per face, without embeddings",
-        "result_bytes_per_appearance": "bytes of all other results per appearance",
-        "finish_s_per_face": "CPU s per face of a run that only makes the results again, gallery included",
-    }
+    """Return the part of docs/scaling.md that is made here."""
     lines = [MARKS[0], f"Measured: {about}.", "", "| constant | value |", "|---|---|"]
-    lines += [f"| {meaning[key]} | {value:.4g} |" for key, value in asdict(c).items()]
+    lines += [f"| {MEANING[key]} | {value:.4g} |" for key, value in asdict(c).items()]
     told = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in asdict(fleet).items())
     lines += ["", f"One day of: {told}.", "", "| what | formula | value |", "|---|---|---|"]
     lines += [f"| {name} | {formula} | {value} |" for name, formula, value in plan(c, fleet)]
     return "\n".join([*lines, MARKS[1]])
 
 
+def recorded(c: Constants, *, frames: int, sr: str, device: str, arguments: list[str] | None = None) -> dict[str, Any]:
+    """Return the record."""
+    rows: list[dict[str, Cell]] = [{"what": MEANING[key], "value": f"{v:.4g}"} for key, v in asdict(c).items()]
+    return method.record(
+        "archive",
+        "What `faceup batch` costs a frame and a face; docs/scaling.md plans a fleet of cameras from it.",
+        [Table("Constants", [Column("what", "constant"), Column("value", "value")], rows)],
+        inputs=f"{frames} frames of {WIDTH} x {HEIGHT} px, H.264, two faces each; SR {sr}, device {device}",
+        rounds=1,
+        warm_ups=1,
+        threads=1,
+        arguments=arguments,
+    )
+
+
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--sr", default="sisn")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -198,25 +212,18 @@ def main() -> None:
     given = parser.parse_args()
     import torch
 
-    torch.set_num_threads(1)
+    method.set_threads(1)
     constants = measured(given.frames, given.sr, given.device)
-    processor = next(
-        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),  # noqa: PTH123, SIM115
-        platform.machine(),
-    )
-    about = (
-        f"{given.frames} frames of {WIDTH} x {HEIGHT} px with two faces each, SR {given.sr}, device {given.device}, "
-        f"one thread of {processor}, torch {torch.__version__.split('+')[0]}"
-    )
-    text = block(constants, Fleet(), about)
-    print(text)
-    if given.json:
-        given.json.write_text(json.dumps({**FORMAT, "about": about, **asdict(constants)}, indent=2) + "\n")
+    done = recorded(constants, frames=given.frames, sr=given.sr, device=given.device)
+    method.publish(done, given.json)
     if given.write:
-        old = given.write.read_text(encoding="utf-8")
-        before, rest = old.split(MARKS[0])
+        about = (
+            f"{given.frames} frames of {WIDTH} x {HEIGHT} px with two faces each, SR {given.sr}, device "
+            f"{given.device}, one thread of {done['machine']['processor']}, torch {torch.__version__.split('+')[0]}"
+        )
+        before, rest = given.write.read_text(encoding="utf-8").split(MARKS[0])
         after = rest.split(MARKS[1])[1]
-        given.write.write_text(before + text + after, encoding="utf-8")
+        given.write.write_text(before + block(constants, Fleet(), about) + after, encoding="utf-8")
 
 
 if __name__ == "__main__":

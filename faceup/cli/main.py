@@ -12,6 +12,7 @@ import click
 
 from faceup import __version__
 from faceup.errors import FaceupError
+from faceup.runtime.threads import wait_passively
 
 # Name of the command and the line that `faceup --help` shows, so that help needs none of the modules.
 COMMANDS = {
@@ -80,4 +81,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry_point() -> None:
     """Run `faceup` as a program."""
+    wait_passively()  # No command has imported torch yet.
     sys.exit(main())

@@ -149,14 +149,14 @@ def _table(
 ) -> pd.DataFrame:
     """Read a CSV file; the number columns `later` are NaN in files of earlier versions, which lack them."""
     try:
-        read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
+        # object, not str: pandas 3 would hold the texts as Arrow arrays, which are slow to go through one by one.
+        frame: pd.DataFrame = pd.read_csv(path, dtype=object, keep_default_na=False, na_filter=False, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}); is this a run folder?") from error
     except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
         raise damaged(path, f"not CSV in UTF-8 ({shortened(str(error), 200)})") from error
-    if missing := [column for column in (*texts, *numbers) if column not in read.columns]:
+    if missing := [column for column in (*texts, *numbers) if column not in frame.columns]:
         raise damaged(path, f"lacks the columns {', '.join(missing)}")
-    frame: pd.DataFrame = read.astype(object)
     for column in texts:
         frame[column] = frame[column].map({text: names.get(text, text) for text in frame[column].unique()})
     for column in (*numbers, *later):
@@ -165,16 +165,20 @@ def _table(
 
 
 def _numbers(path: Path, cells: pd.Series[Any], column: str) -> npt.NDArray[np.float64]:
-    values = np.full(len(cells), np.nan)
-    for i, cell in enumerate(cells):
-        if cell != "":
-            try:
-                values[i] = float(cell)
-            except ValueError:
-                values[i] = np.inf
-            if not np.isfinite(values[i]):
-                raise damaged(path, f"row {i + 1}, column {column}: a number was expected, got {shortened(cell)!r}")
+    texts = cells.tolist()
+    values = np.array([_number(text) if text else np.nan for text in texts], np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values) & np.array([text != "" for text in texts], bool))
+    if len(wrong):
+        row = int(wrong[0])
+        raise damaged(path, f"row {row + 1}, column {column}: a number was expected, got {shortened(texts[row])!r}")
     return values
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("inf")
 
 
 def _check(path: Path, wrong: pd.Series[bool], what: str) -> None:

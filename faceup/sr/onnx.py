@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 
 from faceup.errors import ConfigError, StageError, WeightsError
 from faceup.files import shown
 from faceup.registry import Options
 from faceup.runtime.batching import by_size, out_of_memory
+from faceup.runtime.onnx_session import open_session
 from faceup.runtime.torch_sr import BATCH_PIXELS
 from faceup.types import BackendInfo, Image
 
@@ -61,9 +61,8 @@ class OnnxSr:
         if value_range not in (None, *RANGES) or order not in ORDERS:
             raise ConfigError(f"onnx: range is 1 or 255 and order rgb or bgr, got {value_range!r} and {order!r}.")
         self.file, self.bgr = file, order == "bgr"
-        providers = ["CUDAExecutionProvider"] if device == "cuda" else []
         try:
-            self.session = ort.InferenceSession(file.read_bytes(), providers=[*providers, "CPUExecutionProvider"])
+            self.session = open_session(file.read_bytes(), device)
         except OSError as error:
             raise WeightsError(f"{shown(file)}: cannot be read ({error.strerror or error}).") from error
         except Exception as error:  # onnxruntime's own classes derive from nothing narrower
