@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,16 +69,18 @@ class _Writer:
     weights: bytearray = field(default_factory=bytearray)
     blobs: int = 0
 
-    def add(self, kind: str, inputs: Sequence[str], settings: dict[int, Setting] | None = None) -> str:
+    def add(self, kind: str, inputs: Sequence[str], settings: Mapping[int, Setting] | None = None) -> str:
         return self.add_many(kind, inputs, 1, settings)[0]
 
     def add_many(
-        self, kind: str, inputs: Sequence[str], count: int, settings: dict[int, Setting] | None = None
+        self, kind: str, inputs: Sequence[str], count: int, settings: Mapping[int, Setting] | None = None
     ) -> list[str]:
         outputs = [f"b{self.blobs + i}" for i in range(count)]
         self.blobs += count
         # ncnn tells a float from a whole number by its point.
-        told = {key: f"{value:e}" if isinstance(value, float) else str(value) for key, value in (settings or {}).items()}
+        told = {
+            key: f"{value:e}" if isinstance(value, float) else str(value) for key, value in (settings or {}).items()
+        }
         self.layers.append(_Layer(kind, list(inputs), outputs, told))
         return outputs
 
@@ -194,7 +196,7 @@ class _Translation:
     def _does_nothing(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return isinstance(self.net.get_submodule(str(node.target)), nn.Identity)
-        return node.target in (operator.mul, operator.truediv) and node.args[1] == 1
+        return node.target in (operator.mul, operator.truediv) and bool(node.args[1] == 1)
 
     def _node(self, node: fx.Node) -> None:
         if node.op == "call_module":
@@ -221,7 +223,7 @@ class _Translation:
         if isinstance(layer, nn.Sigmoid):
             return self._activation(source, _SIGMOID)
         if isinstance(layer, nn.PReLU) and layer.num_parameters == 1:
-            return self._activation(source, _LEAKY, float(layer.weight))
+            return self._activation(source, _LEAKY, layer.weight.item())
         if isinstance(layer, nn.PixelShuffle):
             return writer.add("PixelShuffle", [x], {0: layer.upscale_factor})
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -96,6 +96,6 @@ class NcnnSr:
         y = torch.from_numpy(out)
         with torch.inference_mode():
             if self._skip:
-                x = torch.from_numpy(image.pixels).permute(2, 0, 1)[None].float()
+                x = torch.from_numpy(image.pixels.astype(np.float32)).permute(2, 0, 1)[None]
                 y = y + F.interpolate(x, scale_factor=self.scale, mode="bicubic", antialias=True)[0]
             return Image(y.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from faceup.errors import ConfigError
 from faceup.networks.sisn import SisnConfig
+from faceup.protocols import SrBackend
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
 from faceup.sr._network import build_network
 from faceup.sr.sisn import load_folded
 from faceup.types import BackendInfo
@@ -19,14 +19,14 @@ INFO = BackendInfo(
 )
 
 
-def build(options: Options) -> TorchSr:
+def build(options: Options) -> SrBackend:
     """Build the backend.
 
     Raises:
         ConfigError: no file was given, or it is for another scale.
         WeightsError: the file is missing, damaged, or another network's.
     """
-    options.refuse_extra(INFO.name)
+    options.refuse_extra(INFO.name, "engine")
     if options.weights is None:
         raise ConfigError(
             "No weights of sisn-surveillance are shipped yet: give a file, --sr sisn-surveillance:FILE, that "
