@@ -36,6 +36,8 @@ class NcnnSr:
         skip: whether the bicubic enlargement is to be added to what the network gives.
     """
 
+    engine = "ncnn"
+
     def __init__(self, param: str, weights: bytes, ends: tuple[str, str], scale: int, *, skip: bool) -> None:
         self.scale, self._param, self._weights, self._ends, self._skip = scale, param, weights, ends, skip
         self._nets: dict[int, Any] = {}

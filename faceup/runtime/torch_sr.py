@@ -33,6 +33,8 @@ class TorchSr:
             enough for.
     """
 
+    engine = "torch"
+
     def __init__(
         self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS, *, half: bool | None = None
     ) -> None:
