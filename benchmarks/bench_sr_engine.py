@@ -4,9 +4,9 @@
 
 The official structure is a re-creation: the LR picture enlarged with nearest neighbours, its blocks moved to channels,
 batch norms of their own, splits that are weighed and added one by one. It has the weights of the network that the
-engines run. The full network has seeded random weights and batch norms with statistics and scales that are not those of
-a fresh network; the compact one is the shipped `sisn-x4`. The floor is the network's multiply-adds at the rate of a large
-matrix product, measured in the same rounds; an engine that convolves with fewer multiplications can go below it.
+engines run. The full network has seeded random weights and batch norms with statistics and scales that are not those
+of a fresh network; the compact one is the shipped `sisn-x4`. The floor is the network's multiply-adds at the rate of a
+large matrix product, measured in the same rounds; an engine that convolves with fewer multiplications can go below it.
 `--quick` measures the full network on two threads only.
 """
 
@@ -251,8 +251,8 @@ def measure(
         warm_ups=1,
         threads=max(threads),
         notes=[
-            "The official structure gets all crops of a call as one batch. Compare a row with those of its own network, "
-            "threads and batch only."
+            "The official structure gets all crops of a call as one batch. Compare a row with those of its own "
+            "network, threads and batch only."
         ],
         arguments=arguments,
     )
