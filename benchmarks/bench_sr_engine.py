@@ -69,7 +69,7 @@ class OfficialStructure(nn.Module):
     def __init__(self, net: Sisn) -> None:
         super().__init__()
         self.net = copy.deepcopy(net)
-        for module in self.net.modules():
+        for module in list(self.net.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, SplitAttention):
                     setattr(module, name, SplitBySplit(child))

@@ -57,9 +57,9 @@ def cost(label: str) -> dict[str, Any]:
     crop = read_image(CROP)
     # Only what torch computes can be counted; and it folds batch norms, so parameters are counted in the weight file.
     has_engines = hasattr(backend, "engine")
-    counted = (
-        registry.build("sr", label, registry.Options(SCALE, extra={"engine": "torch"})) if has_engines else backend
-    )
+    counted = backend
+    if has_engines:
+        counted = registry.build("sr", label, registry.Options(SCALE, extra={"engine": "torch"}))
     net = getattr(backend, "net", None)
     own = sum(p.numel() for p in net.parameters()) if net is not None else 0
     seconds = []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from faceup.errors import ConfigError, unknown_name
 
 ENGINES = ("auto", "torch", "ncnn")
+
+
+def has_ncnn() -> bool:
+    """Tell whether ncnn is installed and can be loaded."""
+    try:
+        import ncnn  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def pick_engine(wanted: str, device: str) -> str:
@@ -21,11 +28,10 @@ def pick_engine(wanted: str, device: str) -> str:
     """
     if wanted not in ENGINES:
         raise unknown_name("engine", str(wanted), ENGINES)
-    installed = find_spec("ncnn") is not None
     if wanted == "auto":
-        return "ncnn" if installed and device == "cpu" else "torch"
+        return "ncnn" if device == "cpu" and has_ncnn() else "torch"
     if wanted == "ncnn" and device != "cpu":
         raise ConfigError("Engine 'ncnn' runs on the CPU only: use engine 'torch' or device 'cpu'.")
-    if wanted == "ncnn" and not installed:
+    if wanted == "ncnn" and not has_ncnn():
         raise ConfigError("Engine 'ncnn' needs the library: pip install 'faceup[ncnn]', or use engine 'torch'.")
     return wanted

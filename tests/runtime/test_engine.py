@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from importlib.machinery import ModuleSpec
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from faceup.errors import ConfigError, StageError
 from faceup.networks.ncnn import INPUT, OUTPUT, ncnn_graph
 from faceup.networks.rcan import Rcan, RcanConfig
 from faceup.registry import Options
-from faceup.runtime import engine as engine_module
 from faceup.runtime.engine import pick_engine
 from faceup.runtime.ncnn_sr import PORTION, NcnnSr
 from faceup.runtime.torch_sr import BATCH_PIXELS, CPU_BATCH_PIXELS, TorchSr
@@ -31,8 +29,7 @@ TORCH_ONLY = ["sparnet", "mtc"]
 
 @pytest.fixture
 def ncnn_installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    spec = ModuleSpec("ncnn", None) if request.param else None
-    monkeypatch.setattr(engine_module, "find_spec", lambda name: spec if name == "ncnn" else pytest.fail(name))
+    monkeypatch.setitem(sys.modules, "ncnn", ModuleType("ncnn") if request.param else None)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +89,7 @@ def test_what_ncnn_does_not_do_stays_with_torch(name: str) -> None:
 
 
 def test_a_network_is_run_by_torch_where_ncnn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ncnn", None)
-    monkeypatch.setattr(engine_module, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "ncnn", None)  # importing it fails
     assert isinstance(registry.build("sr", "sisn", Options()), TorchSr)
 
 
