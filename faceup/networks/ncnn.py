@@ -296,7 +296,7 @@ class _Translation:
         return y
 
     def _split_attention(self, layer: SplitAttention, x: str) -> str:
-        """Write each split as a convolution of its own: ncnn computes those several times faster than one in groups."""
+        """Write each split as a convolution of its own, so that it is pooled and weighed without being cut out."""
         writer, c, r = self.writer, layer.channels, layer.radix
         if not isinstance(layer.bn0, nn.Identity) or not isinstance(layer.bn1, nn.Identity):
             raise UntranslatableError("batch norms that are not folded")
