@@ -36,6 +36,7 @@ PACKAGES = (
     "torchvision",
     "onnxruntime",
     "onnxruntime-gpu",
+    "ncnn",
     "facenet-pytorch",
     "opencv-python-headless",
     "numpy",

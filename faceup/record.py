@@ -31,6 +31,7 @@ _PACKAGES = (
     "facenet-pytorch",
     "onnxruntime",
     "onnxruntime-gpu",
+    "ncnn",
     "opencv-python-headless",
     "numpy",
     "pandas",

@@ -30,7 +30,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"acquire", "compare"}),
     frozenset({"shared_landmarks", "record", "result"}),
     frozenset({"pipeline", "gallery"}),
-    frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate", "datasets"}),
+    frozenset({"archive", "train", "simulate", "evaluate_sr", "evaluate", "datasets", "bench"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )

@@ -26,6 +26,7 @@ COMMANDS = {
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM, LPIPS, MPS).",
     "train": "Train a super-resolution network from a recipe.",
     "models": "List, pull and verify the weight files.",
+    "bench": "Measure crops a second of SR backends, detector and recogniser here.",
     "doctor": "Print versions, devices, backends and weights found.",
 }
 

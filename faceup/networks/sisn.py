@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from faceup.errors import ConfigError, WeightsError
 from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, strip_prefix, upsampler
@@ -248,6 +249,14 @@ def load_sisn(state: Mapping[str, Tensor], config: SisnConfig | None = None) -> 
     return filled(net, clean, net.config)
 
 
+# Which convolution each batch norm follows.
+_FOLDED: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
+    SplitAttention: (("conv", "bn0"), ("conv1x1_1", "bn1")),
+    PlainConv: (("conv", "bn0"),),
+    SplitAttentionBlock: (("conv1", "bn1"), ("conv3", "bn3")),
+}
+
+
 def fold_head(net: Sisn) -> None:
     """Turn `head="repo"` into `head="direct"` in place; the outputs stay the same up to rounding."""
     if net.config.head == "direct":
@@ -264,6 +273,19 @@ def fold_head(net: Sisn) -> None:
         folded.bias.copy_(conv.bias)
     net.head[1] = folded
     net.config = SisnConfig(**{**net.config.as_dict(), "head": "direct"})
+
+
+def fold_norms(net: Sisn) -> None:
+    """Turn every batch norm and the convolution before it into one convolution, in place, for inference only.
+
+    The outputs stay the same up to rounding. The parameters no longer have the names of a checkpoint.
+    """
+    for module in net.modules():
+        for conv, norm in _FOLDED.get(type(module), ()):
+            folded = getattr(module, norm)
+            if isinstance(folded, nn.BatchNorm2d):
+                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), folded))
+                setattr(module, norm, nn.Identity())
 
 
 def build(options: Mapping[str, Any], scale: int) -> Sisn:

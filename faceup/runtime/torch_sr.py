@@ -13,26 +13,34 @@ from faceup.types import Image
 
 # Input pixels of one batch; the features of a network of 64 channels at four times the size then take about 0.5 GiB.
 BATCH_PIXELS = 64 * 1024
+# On the CPU: features that stay in the cache are worth more than a batch. One crop of 42 x 56 px takes half the time of
+# each in a batch of eight (docs/decisions.md).
+CPU_BATCH_PIXELS = 4 * 1024
 
 
 class TorchSr:
     """An SR backend made of a network that maps float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW).
 
-    On CUDA the network runs in fp16 with channels last, on the CPU in fp32. The output is clamped and rounded.
+    On CUDA the network runs in fp16 with channels last and in large batches, on the CPU in fp32 and in small ones. The
+    output is clamped and rounded.
 
     Args:
         net: the network.
         scale: how many times it enlarges.
         device: `cpu` or `cuda`.
-        batch_pixels: input pixels of one batch.
-        half: False for a network that fp16 is not enough for.
+        batch_pixels: input pixels of one batch, at most; the CPU takes at most `CPU_BATCH_PIXELS`.
+        half: whether the network runs in fp16 with channels last; None: on CUDA. False for a network that fp16 is not
+            enough for.
     """
 
+    engine = "torch"
+
     def __init__(
-        self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS, *, half: bool = True
+        self, net: nn.Module, scale: int, device: str, batch_pixels: int = BATCH_PIXELS, *, half: bool | None = None
     ) -> None:
-        self.scale, self.device, self.batch_pixels = scale, torch.device(device), batch_pixels
-        self.half = half and device == "cuda"
+        self.scale, self.device = scale, torch.device(device)
+        self.batch_pixels = min(batch_pixels, CPU_BATCH_PIXELS) if device == "cpu" else batch_pixels
+        self.half = device == "cuda" if half is None else half
         self.net = net.eval().requires_grad_(False).to(self.device, torch.float16 if self.half else torch.float32)
         if self.half:
             self.net = self.net.to(memory_format=torch.channels_last)

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from faceup.errors import ConfigError, WeightsError
+from faceup.networks.ncnn import INPUT, OUTPUT, UntranslatableError, ncnn_graph
 from faceup.registry import Options
+from faceup.runtime.engine import pick_engine
+from faceup.runtime.ncnn_sr import NcnnSr
 from faceup.runtime.torch_sr import BATCH_PIXELS, TorchSr
 from faceup.types import BackendInfo
 from faceup.weights import store
@@ -25,8 +28,11 @@ def build_network(
     config: Callable[..., Config],
     load: Callable[[Mapping[str, Tensor], Config | None], nn.Module],
     batch_pixels: int = BATCH_PIXELS,
-) -> TorchSr:
+) -> TorchSr | NcnnSr:
     """Build a backend that is nothing but a network; see `load_network`.
+
+    Its one setting is `engine`: `torch`, `ncnn`, or `auto` (default), which is ncnn on the CPU where it is installed
+    and the network can be written for it, and torch everywhere else.
 
     Args:
         options: of the backend.
@@ -35,9 +41,25 @@ def build_network(
         config: the network's configuration.
         load: makes the network from the tensors and the configuration, or from the tensors alone. The network maps
             float (N, 3, H, W) RGB 0..255 to (N, 3, sH, sW).
-        batch_pixels: input pixels of one batch; fewer for a network that needs much memory.
+        batch_pixels: input pixels of one batch of torch; fewer for a network that needs much memory.
+
+    Raises:
+        ConfigError: besides those of `load_network`: the engine is unknown, not installed, or not for this network.
+        WeightsError: as `load_network`.
     """
-    return TorchSr(load_network(options, info, title, config, load), options.scale, options.device, batch_pixels)
+    options.refuse_extra(info.name, "engine")
+    wanted = options.extra.get("engine", "auto")
+    engine = pick_engine(wanted, options.device)
+    net = load_network(options, info, title, config, load)
+    if engine == "ncnn":
+        try:
+            graph = ncnn_graph(net)
+        except UntranslatableError as error:
+            if wanted == "ncnn":
+                raise ConfigError(f"{title} cannot be run by ncnn ({error}); use engine 'torch'.") from error
+        else:
+            return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), options.scale, skip=graph.skip > 0)
+    return TorchSr(net, options.scale, options.device, batch_pixels)
 
 
 def load_network(
@@ -50,7 +72,7 @@ def load_network(
     """Make a network from the file of the user's or from the shipped weights `NAME-xSCALE`.
 
     Args:
-        options: of the backend; it has no settings of its own.
+        options: of the backend; its settings are checked by the caller.
         info: what the backend says of itself.
         title: the network's name in messages.
         config: the network's configuration, made from the options that `faceup train` writes into a safetensors file.
@@ -60,7 +82,6 @@ def load_network(
         ConfigError: no weights of the asked scale are shipped, or the given file is for another scale.
         WeightsError: the weights are missing, damaged, or another network's.
     """
-    options.refuse_extra(info.name)
     shipped = f"{info.name}-x{options.scale}"
     if options.weights is None and shipped not in info.weights:
         raise ConfigError(_not_shipped(info, title, options.scale))

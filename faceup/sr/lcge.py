@@ -107,5 +107,6 @@ def build(options: Options) -> LcgeSr:
             raise WeightsError(f"The bank of faces is missing or damaged ({error}).") from error
         return net
 
+    options.refuse_extra(INFO.name)
     net = load_network(options, INFO, "LCGE", LcgeConfig, load)
     return LcgeSr(net, exemplars[0], options.device)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from faceup.networks.mtc import MtcConfig, load_mtc
+from faceup.protocols import SrBackend
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
 from faceup.sr._network import build_network
 from faceup.types import BackendInfo
 
@@ -18,7 +18,7 @@ INFO = BackendInfo(
 )
 
 
-def build(options: Options) -> TorchSr:
+def build(options: Options) -> SrBackend:
     """Build the backend.
 
     Raises:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from faceup.networks.sisn import Sisn, SisnConfig, fold_head, load_sisn
+from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms, load_sisn
+from faceup.protocols import SrBackend
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
 from faceup.sr._network import build_network
 from faceup.types import BackendInfo
 
@@ -23,13 +23,14 @@ INFO = BackendInfo(
 
 
 def load_folded(state: Mapping[str, Tensor], config: SisnConfig | None) -> Sisn:
-    """Build the network with its head folded into one convolution on the LR picture."""
+    """Build the network with its head folded into one convolution on the LR picture and its batch norms folded."""
     net = load_sisn(state, config)
     fold_head(net)
+    fold_norms(net)
     return net
 
 
-def build(options: Options) -> TorchSr:
+def build(options: Options) -> SrBackend:
     """Build the backend.
 
     Raises:

@@ -62,7 +62,7 @@ def build(options: Options) -> TorchSr:
         raise ConfigError(
             f"{loaded.name} enlarges {descriptor.scale} times, the recipe asks for {options.scale}: use --scale."
         )
-    half = bool(descriptor.supports_half)
+    half = None if descriptor.supports_half else False
     return TorchSr(Adapter(descriptor), options.scale, options.device, BATCH_PIXELS, half=half)
 
 

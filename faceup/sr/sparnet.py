@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from faceup.networks.sparnet import Sparnet, SparnetConfig, load_sparnet
+from faceup.protocols import SrBackend
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
 from faceup.sr._network import build_network
 from faceup.types import BackendInfo
 
@@ -25,7 +25,7 @@ INFO = BackendInfo(
 )
 
 
-def build(options: Options) -> TorchSr:
+def build(options: Options) -> SrBackend:
     """Build the backend.
 
     An official checkpoint does not say its scale (all were trained at 8) and is used at the scale that is asked for.

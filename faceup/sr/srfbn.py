@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from faceup.networks.srfbn import SrfbnConfig, load_srfbn
+from faceup.protocols import SrBackend
 from faceup.registry import Options
-from faceup.runtime.torch_sr import TorchSr
 from faceup.sr._network import build_network
 from faceup.types import BackendInfo
 
@@ -21,7 +21,7 @@ INFO = BackendInfo(
 )
 
 
-def build(options: Options) -> TorchSr:
+def build(options: Options) -> SrBackend:
     """Build the backend.
 
     Raises:

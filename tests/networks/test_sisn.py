@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from faceup import networks, registry
 from faceup.errors import ConfigError, WeightsError
 from faceup.networks._common import strip_prefix
-from faceup.networks.sisn import Sisn, SisnConfig, SplitAttention, fold_head, infer_config, load_sisn
+from faceup.networks.sisn import Sisn, SisnConfig, SplitAttention, fold_head, fold_norms, infer_config, load_sisn
 from faceup.types import Image
 
 Golden = Callable[..., tuple[dict[str, Tensor], Tensor, Tensor]]
@@ -123,6 +123,22 @@ def test_folded_head_gives_the_same(scale: int, height: int, width: int, seed: i
         again = load_sisn(net.state_dict())
         assert again.config == net.config
         assert torch.equal(again(x), net(x))
+
+
+@pytest.mark.parametrize("detail", ["isa", "conv3x3", "none"])
+def test_folded_norms_give_the_same(detail: str) -> None:
+    torch.manual_seed(0)
+    net = settle(Sisn(replace(TINY, blocks=2, detail=detail, structure="isab")))
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.uniform_(layer.weight, 0.5, 2)
+            nn.init.normal_(layer.bias)
+    x = torch.rand(2, 3, 5, 6) * 255
+    with torch.inference_mode():
+        before = net(x)
+        fold_norms(net)
+        torch.testing.assert_close(net(x), before, rtol=0, atol=1e-3)
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
 
 
 def test_split_attention_against_loops() -> None:
