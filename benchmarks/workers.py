@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -49,8 +50,7 @@ class Worker:
         try:
             self.missing = self._answer().get("missing", "")
         except BaseException:
-            self._process.kill()
-            self._process.wait()
+            self._stop()
             raise
         self.start_s = time.perf_counter() - begun
 
@@ -61,12 +61,13 @@ class Worker:
 
     def close(self) -> None:
         """Let the process end, and learn its peak memory."""
-        if self._process.poll() is None:
+        try:
             if not self.missing:
                 self._say("end")
                 self.peak_mib = float(self._answer()["peak_mib"])
-            self._process.communicate(timeout=60)
-        self._errors.close()
+            self._process.wait(timeout=60)
+        finally:
+            self._stop()
 
     def __enter__(self) -> Worker:
         return self
@@ -74,10 +75,19 @@ class Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._process.kill()
-            self._process.wait()
-        self.close()
+        if error is None:
+            self.close()
+        else:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End the process, if it has not ended, and close what leads to it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
     def _say(self, word: str) -> None:
         assert self._process.stdin is not None
