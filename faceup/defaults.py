@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-SR = ("none", "bicubic", "sisn")
-RECOGNIZER = "mobilefacenet"
+SR = ("none", "bicubic", "sisn-surveillance")
+RECOGNIZER = "mobilefacenet-lr"
+# For the small faces of an archive, where one system is run and not several compared.
+ARCHIVE_SR = "bicubic"
 # By the setting of a run.
 REASONS = {
-    "sr": "the picture as it is and bicubic to compare with, and the network of the paper; on noisy pictures bicubic "
-    "is better than it (README)",
-    "recognizer": "the only recogniser whose weights are shipped",
+    "sr": "the picture as it is; bicubic, which on hard pictures was the best with the default recogniser; and the network "
+    "trained on cameras' pictures, which was the best with two other recognisers (docs/results/hard.md)",
+    "recognizer": "taught to see in poor pictures what mobilefacenet sees in good ones; on hard pictures more people came "
+    "first with it behind every SR backend, on good ones as many (docs/results/hard.md)",
 }

@@ -9,7 +9,7 @@ from faceup.recipe import RunRecipe
 def test_only_what_is_the_default_is_called_so() -> None:
     told = RunRecipe().defaults_used()
     assert set(told) == set(REASONS)
-    assert told["sr"].startswith("none, bicubic, sisn (default: ")
+    assert told["sr"].startswith("none, bicubic, sisn-surveillance (default: ")
     assert REASONS["recognizer"] in told["recognizer"]
-    changed = RunRecipe(sr=("bicubic",), recognizer="mobilefacenet")
-    assert set(changed.defaults_used()) == {"recognizer"}
+    assert set(RunRecipe(sr=("bicubic",)).defaults_used()) == {"recognizer"}
+    assert set(RunRecipe(recognizer="mobilefacenet").defaults_used()) == {"sr"}

@@ -58,7 +58,7 @@ def test_a_similarity_is_the_cosine_of_the_stages_called_one_by_one(result: face
     from faceup.align import align
     from faceup.detect import chosen_face
 
-    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet", Options())
+    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet-lr", Options())
     (probe,) = build("sr", "bicubic", Options(scale=4)).upscale([read_image(examples / "probes" / "obama_cam1_1.jpg")])
     vectors = []
     for image in (read_image(examples / "gallery" / "obama_frontal.jpg"), probe):
@@ -124,7 +124,7 @@ def test_the_record_names_inputs_weights_and_versions(saved: Path, examples: Pat
     hashes = {row["sample"]: row["sha256"] for row in record["gallery"]}
     assert hashes["obama_frontal.jpg"] == sha256_hex((examples / "gallery" / "obama_frontal.jpg").read_bytes())
     weights = {w["name"]: w["sha256"] for backend in record["backends"] for w in backend["weights"]}
-    assert weights == {name: spec(name).sha256 for name in ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "mobilefacenet")}
+    assert weights == {name: spec(name).sha256 for name in ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "mobilefacenet-lr")}
     assert record["versions"]["torch"]
     assert {"read", "sr", "detect", "embed", "total"} <= set(record["timings"])
 
@@ -277,12 +277,12 @@ def test_a_missing_side(sides: tuple[Path, Path]) -> None:
 def test_one_flipped_byte_in_a_weight_file(
     sides: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = bytearray(store.checked_bytes("mobilefacenet"))
+    data = bytearray(store.checked_bytes("mobilefacenet-lr"))
     data[len(data) // 2] ^= 1
     damaged = tmp_path / "mobilefacenet.safetensors"
     damaged.write_bytes(bytes(data))
     located = store.locate
-    monkeypatch.setattr(store, "locate", lambda w: damaged if w.name == "mobilefacenet" else located(w))
+    monkeypatch.setattr(store, "locate", lambda w: damaged if w.name == "mobilefacenet-lr" else located(w))
     with pytest.raises(WeightsError, match=r"damaged or changed weights of 'mobilefacenet'.*Install the package again"):
         faceup.run(gallery=sides[0], probes=sides[1], sr=["none"], device="cpu")
 

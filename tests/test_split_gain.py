@@ -41,7 +41,7 @@ def test_points_move_by_the_rule_of_pixel_centres() -> None:
 def test_the_native_picture_is_embedded_with_bicubics_landmarks(
     result: faceup.RunResult, sides: tuple[Path, Path]
 ) -> None:
-    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet", Options())
+    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet-lr", Options())
     native = read_image(sides[1] / "obama_cam1_1.jpg")
     (enlarged,) = build("sr", "bicubic", Options(scale=4)).upscale([native])
     (found,) = detector.detect([enlarged])

@@ -36,7 +36,7 @@ class FaceSettings:
         threads: CPU threads of torch in each worker; another number changes the last digits.
     """
 
-    sr: str = "sisn"
+    sr: str = defaults.ARCHIVE_SR
     sr_options: dict[str, Any] = field(default_factory=dict)
     scale: int = 4
     detector: str = "mtcnn"

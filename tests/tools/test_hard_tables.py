@@ -38,6 +38,7 @@ def test_all_statistics_are_those_of_plain_loops_on_every_resample() -> None:
     got = {
         "rank1": scores.rank1(weights), "genuine": scores.mean_genuine(weights), "mean": scores.impostor_mean(weights),
         "fmr": scores.fmr(0.4)(weights), "d": scores.separation(weights), "top": scores.percentile(weights),
+        "tar": scores.accepted(weights),
     }  # fmt: skip
     for i, row in enumerate(weights):
         genuine, impostor, hits = [], [], []
@@ -55,6 +56,7 @@ def test_all_statistics_are_those_of_plain_loops_on_every_resample() -> None:
         pooled = np.sqrt((np.var(genuine) + np.var(impostor)) / 2)
         assert got["d"][i] == pytest.approx((np.mean(genuine) - np.mean(impostor)) / pooled)
         assert got["top"][i] == pytest.approx(np.quantile(impostor, 0.999, method="inverted_cdf"), abs=6e-4)
+        assert got["tar"][i] == pytest.approx(np.sum(np.array(genuine) > got["top"][i]) / len(hits))
 
 
 @pytest.fixture
