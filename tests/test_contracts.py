@@ -21,7 +21,11 @@ from tests.contracts import check_detector, check_embedder, check_info, check_sr
 
 # What a fresh installation must be able to run, whatever else is skipped.
 SYSTEMS = ("none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sisn-surveillance", "sparnet", "srfbn")
-ALWAYS = {*(("sr", name) for name in SYSTEMS), ("detect", "mtcnn"), ("embed", "mobilefacenet"), ("embed", "mobilefacenet-lr")}
+ALWAYS = {
+    *(("sr", name) for name in SYSTEMS),
+    ("detect", "mtcnn"),
+    *(("embed", name) for name in ("mobilefacenet", "mobilefacenet-lr")),
+}
 
 
 def installed(weight: str) -> bool:

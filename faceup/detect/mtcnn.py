@@ -20,7 +20,7 @@ from faceup.errors import ConfigError
 from faceup.networks.mtcnn import layers, onnx_model, torch_network
 from faceup.registry import Options
 from faceup.runtime.batching import by_size
-from faceup.runtime.onnx_cpu import cpu_network
+from faceup.runtime.onnx_session import cpu_network
 from faceup.types import BackendInfo, Detections, Image
 from faceup.weights import store
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import onnxruntime as ort
 import torch
+from torch import Tensor
+
+_ERRORS_ONLY = 3
 
 
 def open_session(model: bytes, device: str) -> ort.InferenceSession:
@@ -21,7 +27,22 @@ def open_session(model: bytes, device: str) -> ort.InferenceSession:
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = _ERRORS_ONLY
+    # Every size of input would leave a plan of its memory behind.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     providers = ["CUDAExecutionProvider"] if device == "cuda" else []
     return ort.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
+
+
+def cpu_network(model: bytes) -> Callable[[Tensor], Tensor]:
+    """Return a model of one input and one output as a function of float32 tensors on the CPU; see `open_session`."""
+    session = open_session(model, "cpu")
+    name = session.get_inputs()[0].name
+
+    def run(x: Tensor) -> Tensor:
+        (out,) = session.run(None, {name: x.numpy()})
+        return torch.from_numpy(np.asarray(out))
+
+    return run

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from faceup.errors import WeightsError
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks.mtcnn import layers, onnx_model, torch_network
-from faceup.runtime.onnx_cpu import cpu_network
+from faceup.runtime.onnx_session import cpu_network
 from faceup.weights import store
 
 CASES = [("pnet", PNet, (13, 12)), ("pnet", PNet, (40, 57)), ("rnet", RNet, (24, 24)), ("onet", ONet, (48, 48))]
