@@ -8,8 +8,8 @@ RECOGNIZER = "mobilefacenet-lr"
 ARCHIVE_SR = "bicubic"
 # By the setting of a run.
 REASONS = {
-    "sr": "the picture as it is; bicubic, the best on hard pictures with the default recogniser; and the network trained "
-    "on cameras' pictures, the best there with other recognisers (docs/results/hard.md)",
+    "sr": "the picture as it is; bicubic, the best on hard pictures with the default recogniser; and the network "
+    "trained on cameras' pictures, the best there with other recognisers (docs/results/hard.md)",
     "recognizer": "taught to see in poor pictures what mobilefacenet sees in good ones; on hard pictures it put more "
     "people first behind every SR backend, on good ones as many (docs/results/hard.md)",
 }

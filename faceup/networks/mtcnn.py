@@ -110,6 +110,7 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
 def onnx_model(net: list[Layer]) -> bytes:
     """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes."""
     graph = OnnxGraph({"x": ("n", 3, "h", "w")})
+    order: npt.NDArray[np.intp] | None
     x, order = _first(graph, net[0])
     flat = False
     for at in net[1:]:
