@@ -18,6 +18,9 @@ FMR = 1e-3
 ROUNDS = 2000
 TEACHER, STUDENT, BASE = "mobilefacenet", "mobilefacenet-lr", "bicubic"
 HARD = "hard"
+# Number of the last portrait of `faces256` that a recipe's `train` names.
+LAST_TRAINED = 1399
+ORDER = ("none", "bicubic", "sisn", "sisn-surveillance")
 # Bins of the impostor scores, from which their 99.9th percentile is read; scores are cosines, and one below 0 is in the
 # first bin.
 BINS = np.append(-2, np.linspace(0, 1.0001, 2001))
@@ -168,9 +171,16 @@ class Measurement:
         with np.load(self.work / "vectors" / recogniser / f"{name}.npz") as stored:
             return np.asarray(stored["vectors"], np.float64)
 
-    def gallery(self, judge: Judge) -> Array:
-        """Return the rows of the gallery; pictures without a face can be nobody's match."""
+    def gallery(self, judge: Judge, *, trained_on: bool = True) -> Array:
+        """Return the rows of the gallery; pictures without a face can be nobody's match.
+
+        `trained_on=False` leaves out the portraits that the project's networks learned from.
+        """
         rows = self._vectors(judge.gallery, "gallery")
+        if not trained_on:
+            names = json.loads((self.work / "gallery.json").read_text())
+            kept = [i < self.subjects or int(name) > LAST_TRAINED for i, name in enumerate(names)]
+            rows = rows[kept]
         lost = int(np.isnan(rows[: self.subjects, 0]).sum())
         assert lost == 0, f"{lost} gallery photos of subjects have no face"
         return rows[~np.isnan(rows[:, 0])]
@@ -183,16 +193,17 @@ class Measurement:
         """Return the threshold at which the originals have a false match rate of at most `FMR`."""
         return threshold_at_fmr(self.originals(judge).impostor, FMR)
 
+    def scores(self, judge: Judge, distance: str, sr: str, *, trained_on: bool = True) -> Scores:
+        """Return the comparisons of a system, all noise seeds together; see `gallery` for `trained_on`."""
+        files = self.sets(judge)[distance][sr]
+        rows = np.vstack([self._vectors(judge.probes, path.stem) for path in files])
+        return Scores(rows, self.gallery(judge, trained_on=trained_on), self.subjects)
+
     def system(self, judge: Judge, distance: str, sr: str) -> System:
         """Return a system: all noise seeds together."""
         key = (judge, distance, sr)
         if key not in self.known:
-            if distance == "originals":
-                scores = self.originals(judge)
-            else:
-                files = self.sets(judge)[distance][sr]
-                rows = np.vstack([self._vectors(judge.probes, path.stem) for path in files])
-                scores = Scores(rows, self.gallery(judge), self.subjects)
+            scores = self.originals(judge) if distance == "originals" else self.scores(judge, distance, sr)
             self.known[key] = measured(scores, self.threshold(judge), self.weights)
         return self.known[key]
 
@@ -200,7 +211,18 @@ class Measurement:
 def hard_report(work: Path) -> str:
     """Return the page as Markdown."""
     data = Measurement(work)
-    return "\n".join([*_head(data), *_tables(data), *_differences(data), *_bars(data)]) + "\n"
+    return "\n".join([*_head(data), *_tables(data), *_differences(data), *_unseen(data), *_bars(data)]) + "\n"
+
+
+def hard_summary(data: Measurement) -> str:
+    """Return the README's table: rank-1 and TAR of every system on `hard`."""
+    backends = [sr for sr in ORDER if sr in data.sets(data.judges[0]).get(HARD, {})]
+    lines = ["| recogniser | " + " | ".join(backends) + " |", "|---|" + "---|" * len(backends)]
+    for judge in [data.judges[0], *data.judges[2:], *data.second]:
+        systems = [data.system(judge, HARD, sr) for sr in backends]
+        cells = [f"{s.value('rank-1'):.3f}; {s.value('TAR at 99.9 %'):.3f}" for s in systems]
+        lines.append(f"| {judge.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _head(data: Measurement) -> Iterator[str]:
@@ -216,7 +238,7 @@ Written by `tools/measure_hard.py report`; no number is typed by hand.
   `sisn-surveillance` and `mobilefacenet-lr`; no London photo is.
 - Probes: the {data.subjects} smiling photos, as they are (`originals`) and through `faceup simulate` with several noise
   seeds ({noise}); x4; MTCNN finds the face.
-- Rank-1 counts a probe without a face as a miss. All other columns are over the probes with a face.
+- Rank-1 and TAR count a probe without a face as a miss. All other columns are over the probes with a face.
 - The threshold of a recogniser lies where the impostor comparisons of its originals have an FMR of {FMR:g}.
 - TAR at 99.9 %: share of all probes whose similarity to their own photo is above the 99.9th percentile of these very
   impostor comparisons. It compares systems at one and the same FMR of 0.001, whatever their scores' range.
@@ -271,6 +293,29 @@ def _differences(data: Measurement) -> Iterator[str]:
                     ]
                     yield f"| {judge.title} | {distance} | {sr} | " + " | ".join(cells) + " |"
         yield ""
+
+
+def _unseen(data: Measurement) -> Iterator[str]:
+    """A student might push probes away from the very portraits that it learned from."""
+    first = data.judges[0]
+    left = len(data.gallery(first, trained_on=False))
+    yield f"## `{HARD}`, without the portraits that the networks learned from"
+    yield ""
+    yield f"Gallery: {left} pictures, the {data.subjects} neutral photos among them."
+    yield ""
+    yield "| recogniser | SR | rank-1 [95 %] | TAR at 99.9 % [95 %] |"
+    yield "|---|---|---|---|"
+    for judge in [*data.judges, *data.second]:
+        for sr in data.sets(judge).get(HARD, {}):
+            scores = data.scores(judge, HARD, sr, trained_on=False)
+            cells = [_range(scores.rank1(data.weights)), _range(scores.accepted(data.weights))]
+            yield f"| {judge.title} | {sr} | {cells[0]} | {cells[1]} |"
+    yield ""
+
+
+def _range(values: Array) -> str:
+    low, high = np.nanquantile(values[1:], [0.025, 0.975])
+    return f"{values[0]:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _bars(data: Measurement) -> Iterator[str]:

@@ -33,7 +33,8 @@ from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.simulate import simulate
 from faceup.types import AlignedFace, Image
-from tools.hard_tables import STUDENT, hard_report
+from tools.hard_tables import STUDENT, Measurement, hard_report, hard_summary
+from tools.update_results import ROOT, write_between
 
 SCALE, PORTION = 4, 34
 SRS = ("none", "bicubic", "sisn")
@@ -94,6 +95,7 @@ def prepare(london: Path, faces: Path, work: Path, seeds: dict[str, int], srs: S
             aligned, chips, found = found_faces(files, "none")
             save(work / f"{name}.npz", aligned=aligned, chips=chips, found=found)
     (work / "people.json").write_text(json.dumps(people))
+    (work / "gallery.json").write_text(json.dumps([path.stem for path in plain["gallery"]]))
     for distance, count in seeds.items():
         for seed in range(count):
             folder = work / "probes" / f"{distance}-{seed}"
@@ -178,7 +180,8 @@ def main() -> None:
     else:
         with whole_or_not_at_all(given.page) as path:
             path.write_text(hard_report(given.work), encoding="utf-8")
-        print(f"wrote {given.page}")
+        write_between(ROOT / "README.md", "hard", hard_summary(Measurement(given.work)))
+        print(f"wrote {given.page} and the README's table")
 
 
 if __name__ == "__main__":

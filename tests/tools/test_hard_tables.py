@@ -62,6 +62,10 @@ def test_all_statistics_are_those_of_plain_loops_on_every_resample() -> None:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     (tmp_path / "people.json").write_text(json.dumps([f"{n:03d}" for n in range(SUBJECTS)]))
+    # Ten of the others are portraits that no training saw.
+    others = [f"{1390 + n:04d}" for n in range(OTHERS)][: OTHERS - 30 + 10]
+    names = [f"{n:03d}" for n in range(SUBJECTS)] + others + [f"{n:04d}" for n in range(OTHERS - len(others))]
+    (tmp_path / "gallery.json").write_text(json.dumps(names))
     for number, recogniser in enumerate(("mobilefacenet", "mobilefacenet-lr", "judge")):
         folder = tmp_path / "vectors" / recogniser
         folder.mkdir(parents=True)
@@ -95,4 +99,10 @@ def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
     assert better[0] > 0.1
     assert better[1] < better[0] < better[2]
     assert "| mean genuine at least +0.10: `sisn-surveillance` against bicubic, both judge |" in page
+    assert f"Gallery: {SUBJECTS + 10} pictures, the {SUBJECTS} neutral photos among them." in page
+    data_rows = data.scores(judge, "hard", "bicubic", trained_on=False)
+    own = np.arange(SUBJECTS * SEEDS) % SUBJECTS
+    probes = np.vstack([data._vectors("mobilefacenet", f"probes-hard-{seed}-bicubic") for seed in range(SEEDS)])
+    known = data._vectors("mobilefacenet", "gallery")[[*range(SUBJECTS), *range(SUBJECTS + 10, SUBJECTS + 20)]]
+    assert data_rows.rank1(np.ones((1, SUBJECTS)))[0] == np.mean((probes @ known.T).argmax(axis=1) == own)
     assert "nan" not in page

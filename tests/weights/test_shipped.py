@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import faceup
 from faceup import networks, registry
 from faceup.recipe import make_recipe
-from faceup.train.recipe import TrainRecipe, read_trainings
+from faceup.simulate import simulate
+from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
 from faceup.weights import store
 from faceup.weights.catalog import catalog
 from tests.conftest import ROOT
@@ -59,3 +63,29 @@ def test_shipped_networks_beat_bicubic_on_faces_they_never_saw(name: str, shared
         plain, better = (backend.upscale([low])[0] for backend in backends)
         gains.append(psnr(better, original) - psnr(plain, original))
     assert sum(gains) / len(gains) > (0.8 if network == "lcge" else 1.0)
+
+
+def test_the_student_is_that_of_its_recipe_and_had_the_shipped_network_before_it() -> None:
+    (recipe,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr.yaml")
+    record = json.loads((ROOT / "docs" / "models" / "mobilefacenet-lr" / "training.json").read_text(encoding="utf-8"))
+    # The network had no name in the catalogue yet.
+    assert make_recipe(DistilRecipe, {**record["recipe"], "sr": "sisn-surveillance-x4"}) == recipe
+    assert record["sr_sha256"] == catalog()["sisn-surveillance-x4"].sha256
+    assert record["steps_done"] == recipe.steps == 1000
+    student, teacher = (store.load(name).tensors for name in ("mobilefacenet-lr", recipe.teacher))
+    assert {key: value.shape for key, value in student.items()} == {key: value.shape for key, value in teacher.items()}
+
+
+def test_poor_pictures_look_more_like_their_person_to_the_student(shared: Path, tmp_path: Path) -> None:
+    """On synthetic portraits that no training saw; London, with intervals, is in docs/results/hard.md."""
+    portraits = tmp_path / "portraits"
+    portraits.mkdir()
+    for number in range(1450, 1462):
+        shutil.copy(shared / "data" / "faces256" / f"{number}.jpg", portraits)
+    simulate(portraits, tmp_path / "poor", distances=["hard"], seed=0)
+    means = {}
+    for name in ("mobilefacenet", "mobilefacenet-lr"):
+        result = faceup.run(portraits, tmp_path / "poor", sr="bicubic", recognizer=name, device="cpu")
+        own = result.similarity[result.similarity["genuine"] == 1]["similarity"]
+        means[name] = float(own.mean())
+    assert means["mobilefacenet-lr"] > means["mobilefacenet"] + 0.05
