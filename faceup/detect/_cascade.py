@@ -118,8 +118,8 @@ class Cascade:
 
     def _refined(self, table: AreaTable, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
-        scores, edges = self._in_chunks(self.refine, table, windows.picture, crops, 24).split([1, 4], dim=1)
-        scores = torch.sigmoid(scores[:, 0])
+        found = self._in_chunks(self.refine, table, windows.picture, crops, 24)
+        scores, edges = torch.sigmoid(found[:, 0]), found[:, 1:]
         good = scores > THRESHOLDS[1]
         windows, edges = Windows(windows.picture[good], windows.boxes[good], scores[good]), edges[good]
         kept = _suppressed(windows, REFINED)
@@ -132,15 +132,16 @@ class Cascade:
         scores = torch.sigmoid(found[:, 0])
         good = scores > THRESHOLDS[2]
         boxes, edges = windows.boxes[good], found[good, 1:5]
-        shares = found[good, 5:].unflatten(1, (2, 5)).transpose(1, 2)
+        shares = found[good, 5:].reshape(-1, 2, 5).transpose(1, 2)
         corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points
 
     def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
         step = max(1, self.chunk // side**2)
-        parts = zip(picture.split(step), boxes.split(step), strict=True)
-        return torch.cat([net(table.crops(some, box, side)) for some, box in parts])
+        # At least one portion, so that no crops give no rows of the right length.
+        portions = [slice(start, start + step) for start in range(0, max(len(boxes), 1), step)]
+        return torch.cat([net(table.crops(picture[some], boxes[some], side)) for some in portions])
 
 
 def _joined(parts: Sequence[Windows]) -> Windows:
