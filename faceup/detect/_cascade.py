@@ -118,8 +118,8 @@ class Cascade:
 
     def _refined(self, table: AreaTable, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
-        scores, edges = self._in_chunks(self.refine, table, windows.picture, crops, 24).split([1, 4], dim=1)
-        scores = torch.sigmoid(scores[:, 0])
+        found = self._in_chunks(self.refine, table, windows.picture, crops, 24)
+        scores, edges = torch.sigmoid(found[:, 0]), found[:, 1:]
         good = scores > THRESHOLDS[1]
         windows, edges = Windows(windows.picture[good], windows.boxes[good], scores[good]), edges[good]
         kept = _suppressed(windows, REFINED)
@@ -132,15 +132,16 @@ class Cascade:
         scores = torch.sigmoid(found[:, 0])
         good = scores > THRESHOLDS[2]
         boxes, edges = windows.boxes[good], found[good, 1:5]
-        shares = found[good, 5:].unflatten(1, (2, 5)).transpose(1, 2)
+        shares = found[good, 5:].reshape(-1, 2, 5).transpose(1, 2)
         corner, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points
 
     def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
         step = max(1, self.chunk // side**2)
-        parts = zip(picture.split(step), boxes.split(step), strict=True)
-        return torch.cat([net(table.crops(some, box, side)) for some, box in parts])
+        # At least one portion, so that no crops give no rows of the right length.
+        portions = [slice(start, start + step) for start in range(0, max(len(boxes), 1), step)]
+        return torch.cat([net(table.crops(picture[some], boxes[some], side)) for some in portions])
 
 
 def _joined(parts: Sequence[Windows]) -> Windows:
@@ -189,10 +190,18 @@ def _by_picture(count: int, windows: Windows, points: Tensor) -> list[Detections
         value.cpu().numpy() for value in (windows.picture, windows.boxes, windows.scores, points)
     )
     kept = _suppressed_by_the_smaller(picture, boxes, scores)
-    area = (boxes[kept, 2] - boxes[kept, 0]) * (boxes[kept, 3] - boxes[kept, 1])
-    kept = kept[np.lexsort((-np.arange(len(kept)), -area, picture[kept]))]
-    ends = np.searchsorted(picture[kept], np.arange(count), side="right")
-    return [Detections(boxes[some], scores[some], points_[some]) for some in np.split(kept, ends[:-1])]
+    found = []
+    for some in _parts(picture[kept], count):
+        x0, y0, x1, y1 = boxes[kept[some]].T
+        largest_first = kept[some][np.argsort((x1 - x0) * (y1 - y0))[::-1]]
+        found.append(Detections(boxes[largest_first], scores[largest_first], points_[largest_first]))
+    return found
+
+
+def _parts(picture: npt.NDArray[np.int64], count: int) -> list[slice]:
+    """Return where each picture's entries lie in an array that is sorted by picture."""
+    ends = np.searchsorted(picture, np.arange(count), side="right").tolist()
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _suppressed_by_the_smaller(
@@ -200,16 +209,22 @@ def _suppressed_by_the_smaller(
 ) -> npt.NDArray[np.intp]:
     """Return the indices of the boxes that no better one overlaps by more than the share `FINAL` of the smaller one.
 
-    Each round takes the best box that is left of every picture. Of equal ones the later is better.
+    `picture` is sorted, and so are the results, best first within each picture. Each round takes the best box that is
+    left of every picture.
     """
-    left = np.lexsort((-np.arange(len(scores)), -scores, picture))
+    # Scores of 0.99999 are often equal, and which of the equal is taken is up to numpy's sort. facenet-pytorch sorts so
+    # too, and sorting each picture alone gives what it finds in the picture alone.
+    left = np.arange(len(scores))
+    for some in _parts(picture, int(picture[-1]) + 1 if len(picture) else 0):
+        left[some] = left[some][np.argsort(scores[some])[::-1]]
     kept = [left[:0]]
     while len(left):
         first = np.flatnonzero(np.diff(picture[left], prepend=-1))
         best = np.repeat(left[first], np.diff(first, append=len(left)))
         kept.append(left[first])
         left = left[(_share_of_the_smaller(boxes[best], boxes[left]) <= FINAL) & (left != best)]
-    return np.concatenate(kept)
+    chosen = np.concatenate(kept)
+    return chosen[np.argsort(picture[chosen], kind="stable")]
 
 
 def _share_of_the_smaller(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

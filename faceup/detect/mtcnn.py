@@ -1,10 +1,11 @@
 """MTCNN with the networks and thresholds of facenet-pytorch (MIT).
 
 The weights are facenet-pytorch's, the cascade is this project's (`_cascade`): the same steps for all pictures of one
-size together. Boxes, landmarks, scores and their order are those of facenet-pytorch's `detect` but for the rounding of
-floats. That can move a box that lies at the edge between two whole pixels; then its crop, and with it its landmarks,
-differ by a fraction of a pixel. Two more things differ: a picture smaller than the smallest face has no faces, and a
-window that lies wholly outside its picture is dropped; facenet-pytorch 2.5.3 fails on both.
+size together. Boxes, landmarks, scores and their order are those of facenet-pytorch's `detect`, called with a picture
+alone, but for the rounding of floats: on 1,224 photos and simulated probes the largest difference was 0.0003 px
+(`tools/check_detector.py`). Rounding could move a box over the edge between two whole pixels, or change which of two
+windows scores higher; then they would differ by more. Two things differ on purpose: a picture smaller than the smallest
+face has no faces, and a window that lies wholly outside its picture is dropped; facenet-pytorch 2.5.3 fails on both.
 """
 
 from __future__ import annotations

@@ -113,16 +113,15 @@ def onnx_model(net: list[Layer]) -> bytes:
     order: npt.NDArray[np.intp] | None
     x, order = _first(graph, net[0])
     flat = False
-    for at in net[1:]:
+    for number, at in enumerate(net[1:], start=1):
         if at.weight.dim() == 2 and not flat:
             (x,), flat = graph.add("Transpose", x, perm=(0, 3, 2, 1)), True
             (x,) = graph.add("Flatten", x)
         if flat:
             (x,) = graph.add("Gemm", x, graph.constant(at.weight.numpy()), graph.constant(at.bias.numpy()), transB=1)
         else:
-            weight = at.weight.numpy() if order is None else _taking(order, at.weight.numpy())
+            weight = _taking(order, at.weight.numpy()) if number == 1 else at.weight.numpy()
             (x,) = graph.add("Conv", x, graph.constant(weight), graph.constant(at.bias.numpy()))
-            order = None
         if at.slopes is not None:
             x = _prelu(graph, x, at.slopes.numpy(), flat=flat)
         if at.pool:
