@@ -1,70 +1,48 @@
 """Times faceup's MTCNN beside facenet-pytorch's `detect` on the same batches of super-resolved crops of 168 x 224 px.
 
-    python benchmarks/bench_detector.py --json bench_detector.json
-    python benchmarks/bench_detector.py --shared SHARED --batches 1 32 --threads 1 --rounds 5
+    python -m benchmarks.bench_detector --shared SHARED --json benchmarks/results/detector.json
 
 Both get the same crops as arrays, as many at once as a batch has, and as many threads, and give boxes, scores
-and landmarks. The crops are 42 x 56 px (others are brought to that size) enlarged four times by the SR backend: the
-example probes or, with `--shared`, the London photos of smiling people through the camera simulator at `--distance`.
-A batch that is larger than the number of crops repeats them. Every round times both, in turns; the first round of each
-is a warm-up. Before anything is timed the two must find the same faces within 0.5 px.
+and landmarks. The crops are 42 x 56 px (others are brought to that size) enlarged four times by bicubic: the
+example probes or, with `--shared`, the London photos of smiling people through the camera simulator. A batch that is
+larger than the number of crops repeats them. Every table also says in how many pictures the two do not find the same
+faces within 0.5 px.
 """
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
-import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import facenet_pytorch
 import numpy as np
-import torch
 
+from benchmarks import method
+from benchmarks.method import Bar, Cell, Column, Table
 from faceup.detect.mtcnn import Mtcnn
 from faceup.images import read_image, resize
 from faceup.registry import Options, build
 from faceup.simulate import simulate
 from faceup.types import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-FORMAT = {"bench": "detector", "format": 1}
-CROP, SCALE = (42, 56), 4
+CROP, SCALE, DISTANCE = (42, 56), 4, "paper"
+BATCHES = (1, 8, 32, 64)
 BAR, BAR_FROM = 4.0, 32
-PEER, OWN = "facenet-pytorch detect", "faceup"
 
 
-def low_resolution(shared: Path | None, distance: str) -> list[Image]:
-    """Return the crops before super-resolution."""
+def crops(shared: Path | None) -> list[Image]:
+    """Return the enlarged crops."""
     if shared is None:
-        paths = sorted((ROOT / "examples" / "probes").glob("*.jpg"))
-        crops = [read_image(path) for path in paths]
+        low = [read_image(path) for path in sorted((method.ROOT / "examples" / "probes").glob("*.jpg"))]
     else:
         with tempfile.TemporaryDirectory(prefix="faceup-bench-") as folder:
-            simulate(shared / "data" / "london" / "smiling", Path(folder) / "out", distances=[distance], seed=0)
-            crops = [read_image(path) for path in sorted((Path(folder) / "out").rglob("*.jpg"))]
-    return [crop if (crop.width, crop.height) == CROP else resize(crop, *CROP) for crop in crops]
-
-
-def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of every call; each round calls all, in another order than the one before."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
-    for number in range(rounds + 1):
-        for name in names if number % 2 else names[::-1]:
-            gc.collect()
-            begun = time.perf_counter()
-            calls[name]()
-            if number:
-                seconds[name].append(time.perf_counter() - begun)
-    return seconds
+            simulate(shared / "data" / "london" / "smiling", Path(folder) / "out", distances=[DISTANCE], seed=0)
+            low = [read_image(path) for path in sorted((Path(folder) / "out").rglob("*.jpg"))]
+    sized = [crop if (crop.width, crop.height) == CROP else resize(crop, *CROP) for crop in low]
+    done: list[Image] = build("sr", "bicubic", Options(scale=SCALE)).upscale(sized)
+    return done
 
 
 def differing(peer: facenet_pytorch.MTCNN, own: Mtcnn, images: Sequence[Image]) -> int:
@@ -81,77 +59,78 @@ def differing(peer: facenet_pytorch.MTCNN, own: Mtcnn, images: Sequence[Image]) 
 
 
 def measure(
-    images: Sequence[Image], batches: Sequence[int], threads: Sequence[int], rounds: int
-) -> list[dict[str, Any]]:
-    """Return one row for each number of threads and size of batch."""
-    rows = []
+    images: Sequence[Image],
+    batches: Sequence[int],
+    threads: Sequence[int],
+    *,
+    rounds: int,
+    inputs: str,
+    arguments: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return the record."""
+    tables, large = [], []
     for count in threads:
         # ONNX Runtime takes its threads when the detector is built.
-        torch.set_num_threads(count)
+        method.set_threads(count)
         peer, own = facenet_pytorch.MTCNN(keep_all=True), Mtcnn("cpu")
+        rows: list[dict[str, Cell]] = []
         for size in batches:
             batch = [images[i % len(images)] for i in range(size)]
             stacked = np.stack([image.pixels for image in batch])
-            calls: dict[str, Callable[[], object]] = {
-                PEER: lambda peer=peer, stacked=stacked: peer.detect(stacked, landmarks=True),
-                OWN: lambda own=own, batch=batch: own.detect(batch),
-            }
-            apart = differing(peer, own, batch)
-            seconds = in_turns(calls, rounds)
-            milliseconds = {name: [1000 * s / size for s in values] for name, values in seconds.items()}
-            times = statistics.median(seconds[PEER]) / statistics.median(seconds[OWN])
-            rows.append(
-                {"threads": count, "batch": size, "ms_per_crop": milliseconds, "times": times, "differing": apart}
+            seconds = method.interleaved(
+                {
+                    "peer": lambda peer=peer, stacked=stacked: peer.detect(stacked, landmarks=True),
+                    "own": lambda own=own, batch=batch: own.detect(batch),
+                },
+                rounds=rounds,
             )
-    return rows
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return the median and, in brackets, the smallest and largest value."""
-    return f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+            times = method.median(seconds["peer"]) / method.median(seconds["own"])
+            if size >= BAR_FROM:
+                large.append(times)
+            rows.append(
+                {
+                    "batch": size,
+                    **{name: method.samples(1000 * s / size for s in values) for name, values in seconds.items()},
+                    "times": times,
+                    "apart": f"{differing(peer, own, batch)}/{size}",
+                }
+            )
+        columns = [
+            Column("batch", "batch", 0),
+            Column("peer", "facenet-pytorch, ms a crop", 1),
+            Column("own", "faceup, ms a crop", 1),
+            Column("times", "times as fast"),
+            Column("apart", "pictures that differ"),
+        ]
+        tables.append(Table(f"Threads: {count}", columns, rows))
+    text = f"faceup's detector at batches of {BAR_FROM} and more, times as fast as facenet-pytorch's"
+    return method.record(
+        "detector",
+        "MTCNN with the same networks and thresholds on batches of crops of 168 x 224 px, as facenet-pytorch runs it "
+        "and as faceup does.",
+        tables,
+        [Bar(text, "at least", BAR, min(large, default=None))],
+        inputs=inputs,
+        inputs_sha256=method.digest(image.pixels.tobytes() for image in images),
+        rounds=rounds,
+        warm_ups=1,
+        threads=max(threads),
+        arguments=arguments,
+    )
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure, print, write."""
+    parser = method.options(__doc__, rounds=5)
     parser.add_argument("--shared", type=Path, help="folder with data/london")
-    parser.add_argument("--distance", default="paper", help="preset of the camera simulator, with --shared")
-    parser.add_argument("--sr", default="bicubic", help="SR backend that enlarges the crops")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 64])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
+    parser.set_defaults(threads=None)
     given = parser.parse_args()
-    low = low_resolution(given.shared, given.distance)
-    images = build("sr", given.sr, Options(scale=SCALE)).upscale(low[: max(given.batches)])
-    rows = measure(images, given.batches, given.threads, given.rounds)
-
-    source = f"London, smiling, {given.distance}" if given.shared else "examples/probes"
-    print(f"{len(images)} crops ({source}), {given.sr} x{SCALE}, {given.rounds} rounds; median [smallest, largest]\n")
-    print(f"| threads | batch | {PEER}, ms a crop | {OWN}, ms a crop | times as fast | pictures that differ |")
-    print("|---|---|---|---|---|---|")
-    for row in rows:
-        peer, own = (spread(row["ms_per_crop"][name]) for name in (PEER, OWN))
-        print(
-            f"| {row['threads']} | {row['batch']} | {peer} | {own} | {row['times']:.2f} "
-            f"| {row['differing']}/{row['batch']} |"
-        )
-    large = [row["times"] for row in rows if row["batch"] >= BAR_FROM]
-    if large:
-        met = "met" if min(large) >= BAR else "NOT met"
-        print(f"\nAt least {BAR:g} times at batches of {BAR_FROM} and more: {min(large):.2f}, {met}")
-    if given.json:
-        packages = ("torch", "torchvision", "facenet-pytorch", "numpy")
-        about = {
-            "inputs": source,
-            "sr": given.sr,
-            "crops": len(images),
-            "rounds": given.rounds,
-            "processor": platform.processor() or platform.machine(),
-            "versions": {name: metadata.version(name) for name in packages},
-            "bar": {"at_least": BAR, "from_batch": BAR_FROM, "value": min(large, default=None)},
-        }
-        given.json.write_text(json.dumps({**FORMAT, **about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+    counts = [given.threads] if given.threads else [1, 2]
+    images = crops(given.shared)[: max(given.batches)]
+    source = f"London, smiling, {DISTANCE}" if given.shared else "examples/probes"
+    inputs = f"{len(images)} crops ({source}), bicubic x{SCALE}"
+    method.publish(measure(images, given.batches, counts, rounds=given.rounds, inputs=inputs), given.json)
 
 
 if __name__ == "__main__":

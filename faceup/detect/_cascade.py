@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
 from faceup.detect._area import AreaTable
 from faceup.networks.mtcnn import Network
+from faceup.runtime.nms import suppressed
 from faceup.types import Detections, Image
 
 FACTOR = 0.709
@@ -154,8 +154,7 @@ def _joined(parts: Sequence[Windows]) -> Windows:
 
 def _suppressed(windows: Windows, overlap: float) -> Tensor:
     """Return the indices of the windows that no better one of their picture overlaps by more than that, best first."""
-    # In doubles, since torchvision moves each picture's boxes to a place of their own, far from the origin.
-    return batched_nms(windows.boxes.double(), windows.scores.double(), windows.picture, overlap)
+    return suppressed(windows.boxes, windows.scores, windows.picture, overlap)
 
 
 def _moved(boxes: Tensor, edges: Tensor, inclusive: int) -> Tensor:
