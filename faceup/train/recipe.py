@@ -27,7 +27,7 @@ class TrainRecipe(Course):
             `surveillance` is `faceup.train.degrade` on crops of the face.
         degradation_ranges: for `surveillance`, what differs from the defaults of `faceup.train.degrade.Ranges`.
         start: weights to begin with in the place of random ones: a name of the catalogue or a file.
-        identity: weight of the identity term, 1 - cosine of the default recogniser's embeddings of the super-resolved
+        identity: weight of the identity term, 1 - cosine of mobilefacenet's embeddings of the super-resolved
             and the original face, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
         identity_from: step at which the identity term sets in; before it the loss is L1 alone.
         alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
