@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.mobilefacenet import load_mobilefacenet
+from faceup.networks.mobilefacenet import fold_norms, load_mobilefacenet
 from faceup.registry import Options
 from faceup.runtime.batching import run_in_halves
 from faceup.types import AlignedFace, BackendInfo, Floats
@@ -48,7 +48,10 @@ class MobileFaceNetEmbedder:
         flip: bool = False,
     ) -> None:
         self.device, self.flip = torch.device(device), flip
-        self.net = load_mobilefacenet(tensors).requires_grad_(False).to(self.device)
+        net = load_mobilefacenet(tensors).requires_grad_(False).to(self.device)
+        fold_norms(net)
+        # Forward it takes half the time so, on a CPU too.
+        self.net = net.to(memory_format=torch.channels_last)
         self.dimension = self.net.embedding
         self.bgr = self.net.pool == (7, 7)
         self.columns = slice(None) if self.bgr else slice(8, 104)
@@ -68,7 +71,7 @@ class MobileFaceNetEmbedder:
             stacked = stacked[..., ::-1]
         x = torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))).to(self.device)
         with torch.inference_mode():
-            x = (x.float() - 127.5) / self.divisor
+            x = ((x.float() - 127.5) / self.divisor).contiguous(memory_format=torch.channels_last)
             out = self.net(x)
             if self.flip:
                 out = out + self.net(x.flip(3))

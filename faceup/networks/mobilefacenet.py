@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from faceup.errors import WeightsError
 
@@ -143,3 +144,17 @@ def load_mobilefacenet(state: Mapping[str, Tensor]) -> MobileFaceNet:
     except (KeyError, IndexError, ValueError, RuntimeError) as error:
         raise WeightsError(f"These are not the weights of a MobileFaceNet: {error}") from error
     return net.eval()
+
+
+def fold_norms(net: MobileFaceNet) -> None:
+    """Put every batch norm into the convolution or matrix before it, in place, for inference only.
+
+    The outputs stay the same up to rounding. The parameters no longer have the names of a checkpoint.
+    """
+    for module in net.modules():
+        if isinstance(module, ConvBlock) and isinstance(module.bn, nn.BatchNorm2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()  # type: ignore[assignment]
+    if isinstance(net.bn, nn.BatchNorm1d):
+        net.linear = fuse_linear_bn_eval(net.linear, net.bn)
+        net.bn = nn.Identity()  # type: ignore[assignment]

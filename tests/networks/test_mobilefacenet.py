@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import WeightsError
-from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
+from faceup.networks.mobilefacenet import MobileFaceNet, fold_norms, load_mobilefacenet
 
 # Table 1 of the paper at 112 x 112: what comes out of every stage, (channels, side).
 TABLE = {
@@ -140,3 +140,20 @@ def test_foreign_and_damaged_weights_are_refused() -> None:
     for case in cases:
         with pytest.raises(WeightsError, match="not the weights of a MobileFaceNet"):
             load_mobilefacenet(case)
+
+
+def test_folded_norms_change_nothing_but_the_last_digits() -> None:
+    torch.manual_seed(0)
+    net = MobileFaceNet().eval()
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    x = torch.rand(2, 3, 112, 112) * 2 - 1
+    with torch.inference_mode():
+        before = net(x)
+        fold_norms(net)
+        torch.testing.assert_close(net(x), before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
+    assert not any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in net.modules())
