@@ -1,7 +1,7 @@
 """Compares as many made-up embeddings as whole TinyFace has, and evaluates what is kept: seconds and peak memory.
 
-    python benchmarks/bench_search.py compare RUN --probes 3728 --people 2569 --gallery 4443 --distractors 153428
-    python benchmarks/bench_search.py evaluate RUN
+    python -m benchmarks.bench_search compare RUN --probes 3728 --people 2569 --gallery 4443 --distractors 153428
+    python -m benchmarks.bench_search evaluate RUN
 
 `compare` does what `faceup run` does after the networks, with one SR system, and writes the run folder; `evaluate` is
 `faceup evaluate --no-plots`. Each is a process of its own, so that the peak memory is its own.
