@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from faceup import registry
+from faceup import defaults, registry
 from faceup.errors import ConfigError, DataError
 from faceup.images import read_image, resize
 from faceup.manifest import read_samples
@@ -51,7 +51,7 @@ class BenchSettings:
     rounds: int = 3
     crops: Path | None = None
     detector: str = "mtcnn"
-    recognizer: str = "mobilefacenet"
+    recognizer: str = defaults.RECOGNIZER
 
     def __post_init__(self) -> None:
         for key in ("scale", "width", "height", "batch", "rounds"):

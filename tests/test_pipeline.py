@@ -280,11 +280,13 @@ def test_one_flipped_byte_in_a_weight_file(
 ) -> None:
     data = bytearray(store.checked_bytes("mobilefacenet-lr"))
     data[len(data) // 2] ^= 1
-    damaged = tmp_path / "mobilefacenet.safetensors"
+    damaged = tmp_path / "mobilefacenet-lr.safetensors"
     damaged.write_bytes(bytes(data))
     located = store.locate
     monkeypatch.setattr(store, "locate", lambda w: damaged if w.name == "mobilefacenet-lr" else located(w))
-    with pytest.raises(WeightsError, match=r"damaged or changed weights of 'mobilefacenet'.*Install the package again"):
+    with pytest.raises(
+        WeightsError, match=r"damaged or changed weights of 'mobilefacenet-lr'.*Install the package again"
+    ):
         faceup.run(gallery=sides[0], probes=sides[1], sr=["none"], device="cpu")
 
 
