@@ -13,12 +13,11 @@ import numpy as np
 
 from faceup import defaults, registry
 from faceup.errors import ConfigError, DataError
+from faceup.geometry import SIZE
 from faceup.images import read_image, resize
 from faceup.manifest import read_samples
 from faceup.runtime.device import pick_device
 from faceup.types import AlignedFace, Image
-
-FACE_PX = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ def bench(settings: BenchSettings) -> list[Rate]:
     name, file = registry.split_name(settings.recognizer)
     embedder = registry.build("embed", name, registry.Options(settings.scale, device, file))
     matrix = np.eye(2, 3, dtype=np.float32)
-    faces = [AlignedFace(resize(crop, FACE_PX, FACE_PX).pixels, matrix) for crop in crops]
+    faces = [AlignedFace(resize(crop, SIZE, SIZE).pixels, matrix) for crop in crops]
     rates.append(_rate("embed", settings.recognizer, "-", settings, lambda: embedder.embed(faces)))
     return rates
 

@@ -150,6 +150,7 @@ class Measurement:
         self.subjects = len(json.loads((work / "people.json").read_text()))
         self.weights = np.vstack([np.ones(self.subjects), draw_weights(self.subjects, ROUNDS, 0)])
         self.known: dict[tuple[Judge, str, str], System] = {}
+        self.thresholds: dict[Judge, float] = {}
         folders = sorted(path.name for path in (work / "vectors").iterdir())
         self.judges = [Judge(TEACHER, TEACHER, TEACHER)]
         if STUDENT in folders:
@@ -191,7 +192,9 @@ class Measurement:
 
     def threshold(self, judge: Judge) -> float:
         """Return the threshold at which the originals have a false match rate of at most `FMR`."""
-        return threshold_at_fmr(self.originals(judge).impostor, FMR)
+        if judge not in self.thresholds:
+            self.thresholds[judge] = threshold_at_fmr(self.originals(judge).impostor, FMR)
+        return self.thresholds[judge]
 
     def scores(self, judge: Judge, distance: str, sr: str, *, trained_on: bool = True) -> Scores:
         """Return the comparisons of a system, all noise seeds together; see `gallery` for `trained_on`."""
@@ -208,9 +211,8 @@ class Measurement:
         return self.known[key]
 
 
-def hard_report(work: Path) -> str:
+def hard_report(data: Measurement) -> str:
     """Return the page as Markdown."""
-    data = Measurement(work)
     return "\n".join([*_head(data), *_tables(data), *_differences(data), *_unseen(data), *_bars(data)]) + "\n"
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from faceup import registry
 from faceup.align import align
@@ -130,8 +129,6 @@ def embed(work: Path, label: str, only: str) -> None:
     judge = Dlib(file) if name == "dlib" and file is not None else None
     if judge is None:
         built = registry.build("embed", name, registry.Options(weights=file))
-        # Twice as fast on a CPU, and the same to the sixth digit.
-        built.net.to(memory_format=torch.channels_last)
     # The tables know the student by its name; other files are judges, told apart by theirs.
     short = name if file is None or name == STUDENT else f"{name}-{file.stem}"
     for path in sorted(work.glob("*.npz")):
@@ -178,9 +175,10 @@ def main() -> None:
         for label in given.recognisers:
             embed(given.work, label, given.only)
     else:
+        data = Measurement(given.work)
         with whole_or_not_at_all(given.page) as path:
-            path.write_text(hard_report(given.work), encoding="utf-8")
-        write_between(ROOT / "README.md", "hard", hard_summary(Measurement(given.work)))
+            path.write_text(hard_report(data), encoding="utf-8")
+        write_between(ROOT / "README.md", "hard", hard_summary(data))
         print(f"wrote {given.page} and the README's table")
 
 

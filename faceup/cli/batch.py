@@ -41,7 +41,13 @@ LINE_EVERY_S = 30.0
 @click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
 @click.option("--job", required=True, type=click.Path(path_type=Path), help="Folder of the job.")
 @click.option("--resume", is_flag=True, help="Go on with a job that exists; what is done stays done.")
-@click.option("--sr", default=defaults.ARCHIVE_SR, show_default=True, metavar="NAME[:FILE]", help="For small faces.")
+@click.option(
+    "--sr",
+    default=defaults.ARCHIVE_SR,
+    show_default=True,
+    metavar="NAME[:FILE]",
+    help="For small faces; none for none.",
+)
 @click.option("--scale", type=click.IntRange(1), default=4, show_default=True, help="How many times SR enlarges.")
 @click.option("--small-eyes", type=click.FloatRange(0), default=40.0, show_default=True, help="SR below so many px.")
 @click.option("--detector", default="mtcnn", show_default=True, metavar="NAME")

@@ -59,7 +59,7 @@ def command(
     from faceup.runtime.device import pick_device
 
     width, height = size
-    asked = BenchSettings(sr=sr or ("sisn",), width=width, height=height, threads=threads or 0, **settings)
+    asked = BenchSettings(sr=sr, width=width, height=height, threads=threads or 0, **settings)
     rates = bench(asked)
     device = pick_device(asked.device)
     on = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from faceup.errors import WeightsError
 
@@ -74,3 +75,21 @@ def filled(net: Network, state: Mapping[str, Tensor], config: Any) -> Network:
     except RuntimeError as error:
         raise WeightsError(f"These weights do not fit {config}: {error}") from error
     return net.eval()
+
+
+def fold_norm(module: nn.Module, layer: str, norm: str) -> None:
+    """Put a batch norm of `module` into the convolution or matrix before it, in place, for inference only.
+
+    The outputs stay the same up to rounding. The parameters no longer have the names of a checkpoint. A norm that is
+    folded already is passed over.
+
+    Args:
+        module: holds both.
+        layer: name of the convolution or matrix.
+        norm: name of the batch norm that follows it.
+    """
+    folded, before = getattr(module, norm), getattr(module, layer)
+    if isinstance(folded, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        fuse: Any = fuse_linear_bn_eval if isinstance(before, nn.Linear) else fuse_conv_bn_eval
+        setattr(module, layer, fuse(before, folded))
+        setattr(module, norm, nn.Identity())

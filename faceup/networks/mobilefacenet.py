@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from faceup.errors import WeightsError
+from faceup.networks._common import fold_norm
 
 # Blocks of a stage: (width of the expansion, output channels, blocks of the stage after its strided first one).
 _STAGES = (
@@ -147,14 +147,8 @@ def load_mobilefacenet(state: Mapping[str, Tensor]) -> MobileFaceNet:
 
 
 def fold_norms(net: MobileFaceNet) -> None:
-    """Put every batch norm into the convolution or matrix before it, in place, for inference only.
-
-    The outputs stay the same up to rounding. The parameters no longer have the names of a checkpoint.
-    """
+    """Put every batch norm into the convolution or matrix before it; see `fold_norm`."""
     for module in net.modules():
-        if isinstance(module, ConvBlock) and isinstance(module.bn, nn.BatchNorm2d):
-            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
-            module.bn = nn.Identity()  # type: ignore[assignment]
-    if isinstance(net.bn, nn.BatchNorm1d):
-        net.linear = fuse_linear_bn_eval(net.linear, net.bn)
-        net.bn = nn.Identity()  # type: ignore[assignment]
+        if isinstance(module, ConvBlock):
+            fold_norm(module, "conv", "bn")
+    fold_norm(net, "linear", "bn")

@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, strip_prefix, upsampler
+from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, fold_norm, strip_prefix, upsampler
 
 _CHOICES = {
     "head": ("repo", "direct"),
@@ -276,16 +275,10 @@ def fold_head(net: Sisn) -> None:
 
 
 def fold_norms(net: Sisn) -> None:
-    """Turn every batch norm and the convolution before it into one convolution, in place, for inference only.
-
-    The outputs stay the same up to rounding. The parameters no longer have the names of a checkpoint.
-    """
+    """Put every batch norm into the convolution before it; see `fold_norm`."""
     for module in net.modules():
         for conv, norm in _FOLDED.get(type(module), ()):
-            folded = getattr(module, norm)
-            if isinstance(folded, nn.BatchNorm2d):
-                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), folded))
-                setattr(module, norm, nn.Identity())
+            fold_norm(module, conv, norm)
 
 
 def build(options: Mapping[str, Any], scale: int) -> Sisn:

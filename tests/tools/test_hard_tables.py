@@ -87,7 +87,7 @@ def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
     best = best_combination(data)
     assert best is not None
     assert best[1] == "sisn-surveillance"
-    page = hard_report(work)
+    page = hard_report(data)
     for judge in ("mobilefacenet", "mobilefacenet-lr on both sides", "mobilefacenet-lr on the probes", "judge"):
         assert f"## {judge}\n" in page
         assert f"| {judge} | hard | sisn-surveillance |" in page
