@@ -5,9 +5,9 @@
     NAME.index      a FAISS index (`ivf`, `hnsw`), likewise
     audit.jsonl     the audit log
 
-A change writes new files and then replaces the header, in one move; files that no header names are left-overs of a kill
-and are deleted by the next change. The header of an encrypted gallery is sealed too, so nobody without the key can
-leave out a part or claim another model.
+Every change is in the audit log, from Python too. It writes new files and then replaces the header, in one move; files
+that no header names are left-overs of a kill and are deleted by the next change. The header of an encrypted gallery is
+sealed too, so nobody without the key can leave out a part or claim another model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -26,19 +26,15 @@ import numpy as np
 
 from faceup.errors import ConfigError, DataError, unknown_name
 from faceup.files import sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.gallery import audit
 from faceup.gallery import index as faiss_index
 from faceup.gallery import rows as row_files
-from faceup.gallery.audit import HEADER
 from faceup.gallery.crypt import ENVIRONMENT, Cipher, new_derivation
 from faceup.gallery.model import Model, model_from
 from faceup.gallery.rows import Rows
 
 FORMAT = 1
 PART_ROWS = 65_536
-
-
-def _nothing() -> None:
-    """What a change does first where nobody records it."""
 
 
 class Gallery:
@@ -67,7 +63,8 @@ class Gallery:
             rows: what to enrol.
             kind: of the index: `flat`, `ivf` or `hnsw`.
             secret: key or passphrase; None leaves the gallery unencrypted.
-            finish: called with the gallery before its folder gets its name, e.g. to begin the audit log in it.
+            finish: called with the gallery before its folder gets its name, to begin the audit log in it; without it
+                the gallery records the number of pictures.
 
         Raises:
             DataError: the folder exists or cannot be written, or two rows are of one name.
@@ -88,7 +85,9 @@ class Gallery:
         with whole_folder(folder, refuse_existing) as staging:
             gallery = cls(staging, header, Cipher(secret, derivation) if secret is not None and derivation else None)
             gallery._replace_rows([], rows)
-            if finish is not None:
+            if finish is None:
+                audit.append(staging, "build", {"pictures": len(rows)})
+            else:
                 finish(gallery)
         gallery.folder = folder
         return gallery
@@ -101,7 +100,7 @@ class Gallery:
             ConfigError: it is encrypted and there is no key.
             DataError: no gallery, a damaged header, or the wrong key.
         """
-        path = folder / HEADER
+        path = folder / audit.HEADER
         try:
             header = json.loads(path.read_bytes())
             seal = header.pop("seal")
@@ -124,7 +123,7 @@ class Gallery:
     @staticmethod
     def is_one(folder: Path) -> bool:
         """Tell whether a path is a gallery's folder."""
-        return (folder / HEADER).is_file()
+        return (folder / audit.HEADER).is_file()
 
     @property
     def encrypted(self) -> bool:
@@ -184,51 +183,63 @@ class Gallery:
         kind = self.header["index"]
         return faiss_index.Searcher(rows, kind, index=index, nprobe=nprobe, ef_search=ef_search), expired
 
-    def add(self, rows: Rows, *, first: Callable[[], None] = _nothing) -> None:
+    def add(self, rows: Rows, *, first: Callable[[], None] | None = None) -> None:
         """Enrol more pictures.
 
         Args:
             rows: what to enrol.
-            first: called before anything is written, with the gallery locked: `begin` of `faceup.gallery.audit.Change`.
+            first: called before anything is written, with the gallery locked: `begin` of a change of
+                `faceup.gallery.audit`, of which the caller knows more. Without it the gallery records it itself.
 
         Raises:
-            DataError: a picture of that name is enrolled already.
+            DataError: a picture of that name is enrolled already, or the audit log cannot be written.
         """
-        with self._changing():
-            first()
+        with self._recorded("add", {"pictures": len(rows)}, first) as begin, self._changing():
+            begin()
             self._replace_rows(self.header["parts"], rows)
 
-    def remove(self, subjects: Sequence[str], *, first: Callable[[], None] = _nothing) -> int:
+    def remove(self, subjects: Sequence[str], *, first: Callable[[], None] | None = None) -> int:
         """Delete subjects and return how many rows they had; `first` as for `add`.
 
         Raises:
             DataError: one of them is not enrolled; nothing is deleted then.
         """
-        with self._changing():
+        with self._recorded("remove", {"subjects": len(subjects)}, first) as begin, self._changing():
             rows = self.rows()
             if missing := sorted(set(subjects) - set(rows.subjects)):
                 raise DataError(f"{shown(self.folder)}: {missing[0]!r} is not enrolled; nothing was removed.")
             gone = np.isin(np.array(rows.subjects, dtype=object), list(subjects))
-            first()
+            begin()
             self._replace_rows([], rows.taken(~gone))
             return int(gone.sum())
 
-    def expire(self, today: date, *, first: Callable[[], None] = _nothing) -> tuple[str, ...]:
+    def expire(self, today: date, *, first: Callable[[], None] | None = None) -> tuple[str, ...]:
         """Delete the rows whose retention date lies before `today` and return their subjects; `first` as for `add`."""
-        with self._changing():
+        with self._recorded("expire", {"date": today.isoformat()}, first) as begin, self._changing():
             rows = self.rows()
             gone = _expired(rows, today)
-            first()
+            begin()
             if gone.any():
                 self._replace_rows([], rows.taken(~gone))
             return tuple(sorted(set(rows.taken(gone).subjects)))
+
+    @contextmanager
+    def _recorded(
+        self, action: str, settings: Mapping[str, Any], first: Callable[[], None] | None
+    ) -> Iterator[Callable[[], None]]:
+        """Give what records the beginning of a change: the caller's, or an entry of its own."""
+        if first is not None:
+            yield first
+            return
+        with audit.changing(self.folder, action, settings) as change:
+            yield change.begin
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
         try:
             with (self.folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                current = json.loads((self.folder / HEADER).read_bytes())
+                current = json.loads((self.folder / audit.HEADER).read_bytes())
                 self._check_seal(current.pop("seal"), current)
                 self.header = current
                 yield
@@ -253,7 +264,7 @@ class Gallery:
             built = faiss_index.build_index(everything.vectors, header["index"])
             header["index_file"] = self._write(faiss_index.index_to_bytes(built), "index")
         text = json.dumps({**header, "seal": self._seal(header)}, indent=1, sort_keys=True)
-        with whole_or_not_at_all(self.folder / HEADER) as temporary:
+        with whole_or_not_at_all(self.folder / audit.HEADER) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
         self.header = header
         named = {entry["file"] for entry in [*parts, header["index_file"]] if entry}
@@ -281,7 +292,7 @@ class Gallery:
         except OSError as error:
             raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
         if sha256_hex(data) != entry["sha256"]:
-            raise DataError(f"{shown(path)}: damaged: its sha256 is not the one in {HEADER}.")
+            raise DataError(f"{shown(path)}: damaged: its sha256 is not the one in {audit.HEADER}.")
         return data if self.cipher is None else self.cipher.open(data, self._bound(entry["file"]))
 
     def _part(self, entry: dict[str, Any]) -> Rows:
@@ -296,12 +307,12 @@ class Gallery:
         content = self.header if header is None else header
         if self.cipher is None:
             if seal != self._seal(content):
-                raise DataError(f"{shown(self.folder / HEADER)}: damaged header: its hash is wrong.")
+                raise DataError(f"{shown(self.folder / audit.HEADER)}: damaged header: its hash is wrong.")
             return
         try:
             self.cipher.open(bytes.fromhex(seal), json.dumps(content, sort_keys=True).encode())
         except (DataError, ValueError, TypeError) as error:
-            raise DataError(f"{shown(self.folder)}: the key is wrong, or {HEADER} was changed.") from error
+            raise DataError(f"{shown(self.folder)}: the key is wrong, or {audit.HEADER} was changed.") from error
 
 
 def _expired(rows: Rows, today: date) -> Any:

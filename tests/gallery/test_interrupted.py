@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from faceup.cli.main import main
+from faceup.errors import DataError
 from faceup.gallery import audit
 from faceup.gallery.enrol import Enrolled
 from faceup.gallery.store import Gallery
@@ -50,7 +51,6 @@ CHANGES = {
 def gallery(tmp_path: Path) -> Path:
     folder = tmp_path / "gallery"
     Gallery.create(folder, MODEL, some_rows(6, until="2024-05-31"))
-    audit.append(folder, "build", {})
     return folder
 
 
@@ -105,6 +105,24 @@ def test_a_whole_change_has_two_entries_and_a_refused_one_says_so(
     assert entries[4]["settings"] == {"error": "DataError"}
     assert audit.verify(gallery).interrupted == ()
     assert Gallery.open(gallery).expire(date(2023, 1, 1)) == ()
+
+
+def test_changes_from_python_are_recorded_without_being_asked(tmp_path: Path) -> None:
+    folder = tmp_path / "gallery"
+    made = Gallery.create(folder, MODEL, some_rows(4))
+    made.add(some_rows(2, seed=1, name="q"))
+    with pytest.raises(DataError, match="is not enrolled"):
+        made.remove(["nobody"])
+    made.remove(["q0"])
+    made.expire(date(2024, 6, 1))
+    entries = [json.loads(line) for line in (folder / audit.LOG).read_text().splitlines()]
+    assert [(e["action"], e.get("stage"), e["settings"]) for e in entries] == [
+        ("build", None, {"pictures": 4}),
+        *(("add", "begun", {"pictures": 2}), ("add", "done", {})),
+        *(("remove", "begun", {"subjects": 1}), ("remove", "done", {})),
+        *(("expire", "begun", {"date": "2024-06-01"}), ("expire", "done", {})),
+    ]
+    assert audit.verify(folder).entries == 7
 
 
 def test_a_build_that_fails_at_its_record_leaves_nothing(tmp_path: Path) -> None:

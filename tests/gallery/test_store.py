@@ -69,7 +69,9 @@ def test_add_remove_expire(tmp_path: Path, secret: bytes | None, kind: str) -> N
     left = Gallery.open(folder, secret)
     assert set(left.rows().subjects) == {f"p{i}" for i in range(1, 39)}
     named = {entry["file"] for entry in [*left.header["parts"], left.header["index_file"]] if entry}
-    assert {path.name for path in folder.iterdir()} == named | {"gallery.json", "lock"}, "nothing old is left behind"
+    assert {path.name for path in folder.iterdir()} == named | {"gallery.json", "lock", "audit.jsonl"}, (
+        "nothing old is left behind"
+    )
 
 
 def test_nothing_readable_is_in_an_encrypted_gallery(tmp_path: Path) -> None:
