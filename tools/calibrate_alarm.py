@@ -2,14 +2,15 @@
 
     mkdir hr && cp FACES256/14[0-9][0-9].jpg FACES256/15[01][0-9].jpg hr
     faceup simulate hr cam --distances d1,d2,d3 --seed 0
-    faceup run --gallery hr --probes cam --sr all --device cpu --threads 1 --out runs/calibration
+    faceup run --gallery hr --probes cam --sr none --sr bicubic --sr sisn-surveillance --device cpu --threads 1 \\
+        --out runs/calibration
     PYTHONPATH=. python tools/calibrate_alarm.py runs/calibration "113 synthetic portraits (1400 to 1512 of the \
     training collection, never trained on); faceup simulate hr cam --distances d1,d2,d3 --seed 0"
 
 FACES256 is the collection that the networks were trained on without these portraits (pipelines/train_*.yaml; 1400 to
 1449 validated the trainings), data/faces256 of the project's shared folder. The command of the run is taken from its
-run.json. All SR systems are run, because a limit belongs to what it was measured on: the agreement with others is
-checked only in runs of the same systems.
+run.json. The systems and the recogniser are the defaults, because a limit belongs to what it was measured on: the
+agreement with others is checked only in runs of the same systems.
 
 A limit is a low quantile of a measure over the pictures of all SR systems, bicubic with them, whose identity was kept:
 the own person comes first both after bicubic and after the SR system. Each of the four measures gets a quarter of

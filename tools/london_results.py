@@ -1,8 +1,9 @@
 """Make docs/results/london/ from runs on the Face Research Lab London Set: nobody types a figure.
 
     faceup simulate LONDON/smiling cam --distances d1,d2,d3 --seed 0
-    faceup run --gallery LONDON/neutral --probes cam --sr none --sr bicubic --sr sisn --split-gain --out runs/london
-    PYTHONPATH=. python tools/london_results.py runs/london
+    faceup run --gallery LONDON/neutral --probes cam --sr all --recognizer mobilefacenet --split-gain --out runs/camera
+    faceup run --gallery LONDON/neutral --probes cam --split-gain --out runs/default
+    PYTHONPATH=. python tools/london_results.py runs/camera runs/default
 
 Give any SR backends; every run folder that is named is evaluated, and what people read of it is copied: the tables, the
 CSV files and the plots, no picture of anybody and no path of this machine. Several folders stand side by side.
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from faceup.defaults import RECOGNIZER
 from faceup.evaluate.evaluation import evaluate
 from faceup.evaluate.systems import read_runs
 from faceup.files import whole_folder
@@ -34,8 +36,9 @@ def commands(folders: Sequence[Path]) -> list[str]:
         systems = " ".join(f"--sr {shlex.quote(label)}" for label in recipe["sr"])
         split = " --split-gain" if recipe.get("split_gain") else ""
         threads = f" --threads {recipe['threads']}" if recipe["threads"] else ""
+        other = "" if recipe["recognizer"] == RECOGNIZER else f" --recognizer {shlex.quote(recipe['recognizer'])}"
         out = shlex.quote(f"runs/{run.folder.name}")
-        lines.append(f"faceup run --gallery LONDON/neutral --probes cam {systems}{split}{threads} --out {out}")
+        lines.append(f"faceup run --gallery LONDON/neutral --probes cam {systems}{other}{split}{threads} --out {out}")
     return [*lines, f"PYTHONPATH=. python tools/london_results.py {' '.join(f'runs/{f.name}' for f in folders)}"]
 
 

@@ -26,10 +26,11 @@ from faceup.metrics.bootstrap import bootstrap_interval
 from faceup.recipe import read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
-# The rows in the order of the paper's tables.
-ORDER = ("none", "bicubic", "lcge", "rcan", "srfbn", "mtc", "sparnet", "sisn")
+# The rows in the order of the paper's tables, and the one network that was trained on camera pictures.
+CLEAN = ("lcge", "rcan", "srfbn", "mtc", "sparnet", "sisn")
+ORDER = ("none", "bicubic", *CLEAN, "sisn-surveillance")
 NAMES = {"none": "LR image", "bicubic": "bicubic", "lcge": "LCGE", "rcan": "RCAN", "srfbn": "SRFBN", "mtc": "MTC",
-         "sparnet": "SPARNet", "sisn": "SISN"}  # fmt: skip
+         "sparnet": "SPARNet", "sisn": "SISN", "sisn-surveillance": "SISN, cameras"}  # fmt: skip
 DIGITS = {"psnr": 2, "ssim": 4, "lpips": 4, "mps": 4}
 
 
@@ -180,7 +181,7 @@ def main(results: Path) -> None:
     measured = {scale: pd.read_csv(results / f"quality-x{scale}.csv") for scale in (4, 8)}
     write_between(ROOT / "README.md", "backends", backends_table(results, measured[4], intervals=False))
     write_between(ROOT / "README.md", "camera", camera_table(results / "camera"))
-    for network in ORDER[2:]:
+    for network in CLEAN:
         write_between(ROOT / "docs" / "models" / f"{network}.md", "results", card(network, measured))
     details = ROOT / "docs" / "results" / "backends.md"
     write_between(details, "backends", backends_table(results, measured[4], intervals=True))
