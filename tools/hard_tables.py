@@ -150,7 +150,7 @@ class Measurement:
         self.subjects = len(json.loads((work / "people.json").read_text()))
         self.weights = np.vstack([np.ones(self.subjects), draw_weights(self.subjects, ROUNDS, 0)])
         self.known: dict[tuple[Judge, str, str], System] = {}
-        self.thresholds: dict[Judge, float] = {}
+        self.thresholds: dict[tuple[Judge, bool], float] = {}
         folders = sorted(path.name for path in (work / "vectors").iterdir())
         self.judges = [Judge(TEACHER, TEACHER, TEACHER)]
         if STUDENT in folders:
@@ -186,15 +186,17 @@ class Measurement:
         assert lost == 0, f"{lost} gallery photos of subjects have no face"
         return rows[~np.isnan(rows[:, 0])]
 
-    def originals(self, judge: Judge) -> Scores:
-        """Return the comparisons of the undegraded probes."""
-        return Scores(self._vectors(judge.probes, "originals"), self.gallery(judge), self.subjects)
+    def originals(self, judge: Judge, *, trained_on: bool = True) -> Scores:
+        """Return the comparisons of the undegraded probes; see `gallery` for `trained_on`."""
+        gallery = self.gallery(judge, trained_on=trained_on)
+        return Scores(self._vectors(judge.probes, "originals"), gallery, self.subjects)
 
-    def threshold(self, judge: Judge) -> float:
+    def threshold(self, judge: Judge, *, trained_on: bool = True) -> float:
         """Return the threshold at which the originals have a false match rate of at most `FMR`."""
-        if judge not in self.thresholds:
-            self.thresholds[judge] = threshold_at_fmr(self.originals(judge).impostor, FMR)
-        return self.thresholds[judge]
+        key = (judge, trained_on)
+        if key not in self.thresholds:
+            self.thresholds[key] = threshold_at_fmr(self.originals(judge, trained_on=trained_on).impostor, FMR)
+        return self.thresholds[key]
 
     def scores(self, judge: Judge, distance: str, sr: str, *, trained_on: bool = True) -> Scores:
         """Return the comparisons of a system, all noise seeds together; see `gallery` for `trained_on`."""
@@ -303,21 +305,26 @@ def _unseen(data: Measurement) -> Iterator[str]:
     left = len(data.gallery(first, trained_on=False))
     yield f"## `{HARD}`, without the portraits that the networks learned from"
     yield ""
-    yield f"Gallery: {left} pictures, the {data.subjects} neutral photos among them."
+    yield f"Gallery: {left} pictures, the {data.subjects} neutral photos among them, and thresholds of its own."
     yield ""
-    yield "| recogniser | SR | rank-1 [95 %] | TAR at 99.9 % [95 %] |"
-    yield "|---|---|---|---|"
+    yield "| recogniser | SR | rank-1 [95 %] | TAR at 99.9 % [95 %] | d' [95 %] | FMR [95 %] |"
+    yield "|---|---|---|---|---|---|"
     for judge in [*data.judges, *data.second]:
         for sr in data.sets(judge).get(HARD, {}):
             scores = data.scores(judge, HARD, sr, trained_on=False)
-            cells = [_range(scores.rank1(data.weights)), _range(scores.accepted(data.weights))]
-            yield f"| {judge.title} | {sr} | {cells[0]} | {cells[1]} |"
+            cells = [
+                _range(scores.rank1(data.weights)),
+                _range(scores.accepted(data.weights)),
+                _range(scores.separation(data.weights), 2),
+                _range(scores.fmr(data.threshold(judge, trained_on=False))(data.weights), 5),
+            ]
+            yield f"| {judge.title} | {sr} | " + " | ".join(cells) + " |"
     yield ""
 
 
-def _range(values: Array) -> str:
+def _range(values: Array, digits: int = 3) -> str:
     low, high = np.nanquantile(values[1:], [0.025, 0.975])
-    return f"{values[0]:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{values[0]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _bars(data: Measurement) -> Iterator[str]:

@@ -1,8 +1,9 @@
 """Distillation: a recogniser learns to see in a bad picture of a face what its teacher sees in the original.
 
-No identity is labelled. Three terms, each on unit vectors: the cosine to the teacher's vector of the original; the
-agreement of the similarities to many other faces, the batch's and a bank's of all training faces; and, with those
-similarities as distributions, their divergence, which pushes the other faces of the bank away.
+No identity is labelled. Four terms, each on unit vectors: the cosine to the teacher's vector of the original; the
+agreement of the similarities to many other faces, the batch's and a bank's of all training faces and blends of them;
+with those similarities as distributions, their divergence, which pushes the other faces of the bank away; and the
+excess of the highest of them over the teacher's, which is what a false match is made of.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from faceup.train.degrade import Ranges, degrade, expose, make_ranges
 from faceup.train.faces import ROOM, Face, FaceSet, jittered
 from faceup.train.identity import embedded, network_input, recogniser
 from faceup.train.recipe import DistilRecipe
-from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights
+from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights, start_from
 from faceup.types import Image, Pixels
 
 ENLARGE = 4
@@ -73,7 +74,15 @@ class DistilSet:
 
     def _draw(self, rng: np.random.Generator) -> Face:
         face = self._one(rng)
-        return blended(face, self._one(rng), rng.uniform(0.3, 0.7)) if rng.random() < self.mix else face
+        return self._blend(face, rng) if rng.random() < self.mix else face
+
+    def _blend(self, face: Face, rng: np.random.Generator) -> Face:
+        return blended(face, self._one(rng), rng.uniform(0.3, 0.7))
+
+    def blends(self, count: int, rng: np.random.Generator) -> Iterator[Face]:
+        """Yield faces that nobody has."""
+        for _ in range(count):
+            yield self._blend(self._one(rng), rng)
 
     def _one(self, rng: np.random.Generator) -> Face:
         face = self.faces.faces[int(rng.integers(len(self.faces)))]
@@ -139,7 +148,11 @@ class DistilTask:
         self.recipe = r = recipe
         # With channels last the CPU takes half the time forward; backward it takes more.
         self.teacher = recogniser(recipe.teacher).to(memory_format=torch.channels_last)
-        self.net: nn.Module = recogniser(recipe.teacher).requires_grad_(True)
+        self.start_sha256 = ""
+        self.net: nn.Module = recogniser(recipe.teacher)
+        if recipe.start:
+            self.start_sha256 = start_from(self.net, recipe.start)
+        self.net.requires_grad_(True)
         self.levels = [
             Level(name, value["share"], value.get("jitter", 0.0),
                   make_ranges(value["ranges"]) if "ranges" in value else None)
@@ -159,15 +172,15 @@ class DistilTask:
         self.columns = (*(level.name for level in self.levels), "mean", "rank1")
         self.score = "mean"
         self.metadata = {"network": "mobilefacenet"}
-        self.bank = self._vectors(self.teacher, self.train_set.faces.faces)
+        blends = self.train_set.blends(r.bank_blends, np.random.default_rng((r.seed, 1)))
+        self.bank = self._vectors(self.teacher, [*self.train_set.faces.faces, *blends])
         self.batches: Ahead[tuple[Tensor, Tensor]] = Ahead(
             lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch)
         )
 
     def _vectors(self, net: nn.Module, faces: Sequence[Face]) -> Tensor:
         """Return the vectors of original faces."""
-        originals = to_tensor([align(Image(face.pixels), face.landmarks).pixels for face in faces])
-        return _embedded_in_parts(net, originals)
+        return _embedded_in_parts(net, to_tensor([align(Image(face.pixels), face.landmarks).pixels for face in faces]))
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the weighted sum of the terms that this module's text names."""
@@ -186,6 +199,9 @@ class DistilTask:
             target = (should / r.temperature).softmax(dim=1)
             found = (similar / r.temperature).log_softmax(dim=1)
             loss = loss + r.contrast * F.kl_div(found, target, reduction="batchmean")
+        if r.excess:
+            above = F.relu(similar - should.clamp(min=r.excess_from))
+            loss = loss + r.excess * (above**2).mean()
         return loss
 
     def inputs(self) -> Iterator[Tensor]:
@@ -233,6 +249,8 @@ class DistilTask:
     def about(self, best: Mapping[str, float]) -> dict[str, Any]:
         """Return the measures of the best step and the weights that enlarged."""
         told: dict[str, Any] = {"best_validation": {name: round(value, 4) for name, value in best.items()}}
+        if self.start_sha256:
+            told["start_sha256"] = self.start_sha256
         if self.sr_sha256:
             told["sr_sha256"] = self.sr_sha256
         told["training_pictures_without_a_face"] = self.train_set.faces.left_out

@@ -71,7 +71,8 @@ class DistilRecipe(Course):
     """The training of a recogniser that sees bad pictures as its teacher sees the good ones; no identity labels.
 
     Attributes:
-        teacher: weights of the catalogue, MobileFaceNet; the student begins as the teacher.
+        teacher: weights of the catalogue, MobileFaceNet.
+        start: weights that the student begins with, a name of the catalogue or a file; without it, the teacher's.
         levels: what the student sees, by name: `share` of the faces, `jitter` of the landmarks as a share of the
             distance of the eyes, and `ranges` of the degradation as in `faceup.train.degrade.Ranges`; without `ranges`
             it sees the original.
@@ -81,11 +82,16 @@ class DistilRecipe(Course):
         agreement: weight of the squared difference between the student's and the teacher's similarities to all faces.
         contrast: weight of the divergence between both as distributions over all faces, which parts impostors.
         temperature: of these distributions.
+        excess: weight of the squared part by which a similarity to another face lies above both `excess_from` and
+            what the teacher finds between the originals; it lowers the impostors of the highest scores.
+        excess_from: similarity from which that part counts.
+        bank_blends: how many blended faces are compared with, beyond the training faces.
         teacher_share: how much of the teacher is in the shipped weights, which are the mean of both, weighted.
         half: ship the weights as fp16.
     """
 
     teacher: str = "mobilefacenet"
+    start: str = ""
     levels: dict[str, dict[str, Any]] = field(default_factory=dict)
     sr: str = ""
     sr_share: float = 0.0
@@ -93,6 +99,9 @@ class DistilRecipe(Course):
     agreement: float = 0.0
     contrast: float = 0.0
     temperature: float = 0.1
+    excess: float = 0.0
+    excess_from: float = 0.0
+    bank_blends: int = 0
     teacher_share: float = 0.0
     half: bool = False
 
@@ -109,9 +118,11 @@ class DistilRecipe(Course):
         if abs(sum(level["share"] for level in self.levels.values()) - 1) > 1e-6:
             raise ConfigError(f"Recipe {self.name}: the shares of the levels must sum to 1.")
         shares = (self.sr_share, self.mix, self.teacher_share)
-        if min(*shares, self.agreement, self.contrast) < 0 or max(shares) > 1 or self.temperature <= 0:
+        weights = (self.agreement, self.contrast, self.excess, self.bank_blends)
+        if min(*shares, *weights) < 0 or max(shares) > 1 or self.temperature <= 0:
             raise ConfigError(
-                f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights from 0, temperature above 0."
+                f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights and bank_blends from 0, "
+                "temperature above 0."
             )
         if self.sr_share and not self.sr:
             raise ConfigError(f"Recipe {self.name}: sr_share needs sr, the weights that enlarge.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,12 @@ from safetensors.torch import load_file
 from faceup import registry
 from faceup.errors import ConfigError, DataError
 from faceup.images import read_image, resize
-from faceup.train.distil import DistilSet, Level, blended
+from faceup.train.distil import DistilSet, DistilTask, Level, blended
 from faceup.train.faces import FaceSet, SurveillanceSet
+from faceup.train.identity import embedded
 from faceup.train.loop import Trainer, finished
 from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
+from faceup.weights.catalog import catalog
 from tests.conftest import ROOT
 from tests.contracts import check_embedder
 
@@ -155,6 +158,41 @@ def test_a_student_is_made_resumed_and_loads_as_a_recogniser(data_root: Path, tm
         Trainer(sr_recipe(), data_root, tmp_path, say=quiet)
 
 
+def test_a_second_stage_begins_with_the_weights_that_it_names(data_root: Path, tmp_path: Path) -> None:
+    stage = distil_recipe(start="mobilefacenet-lr", bank_blends=3, half=False)
+    trainer = Trainer(stage, data_root, tmp_path, say=quiet)
+    shipped = load_file(ROOT / "faceup" / "weights" / "files" / "mobilefacenet-lr.safetensors")
+    torch.testing.assert_close(trainer.net.state_dict()["linear.weight"], shipped["linear.weight"].float())
+    task = trainer.task
+    assert isinstance(task, DistilTask)
+    assert len(task.bank) == 4 + 3
+    assert task.about({})["start_sha256"] == catalog()["mobilefacenet-lr"].sha256
+    with pytest.raises(ConfigError, match="bank_blends"):
+        distil_recipe(bank_blends=-1)
+
+
+def test_the_excess_term_is_the_mean_square_above_the_teacher_and_the_start(data_root: Path, tmp_path: Path) -> None:
+    """Against loops over all pairs; what the term adds is the difference of two losses of the same step."""
+    plain = distil_recipe(levels=LEVELS, start="mobilefacenet-lr", half=False)
+    with_term = replace(plain, excess=2.0, excess_from=-0.05)
+    losses = []
+    for recipe in (plain, with_term):
+        trainer = Trainer(recipe, data_root, tmp_path / str(recipe.excess), say=quiet)
+        losses.append(trainer.task.loss(trainer.net, 0).item())
+    task = trainer.task
+    assert isinstance(task, DistilTask)
+    seen, originals = task.train_set.batch(0, seed=plain.seed, size=plain.batch)
+    with torch.no_grad():
+        got, wanted = embedded(trainer.net, seen).numpy(), embedded(task.teacher, originals).numpy()
+    squares = []
+    for mine, target in zip(got, wanted, strict=True):
+        for other in [*task.bank.numpy(), *wanted]:
+            above = float(mine @ other) - max(float(target @ other), -0.05)
+            squares.append(max(above, 0.0) ** 2)
+    assert max(squares) > 0
+    assert losses[1] - losses[0] == pytest.approx(2.0 * sum(squares) / len(squares), rel=1e-2)
+
+
 def test_teacher_share_is_a_weighted_mean(data_root: Path, tmp_path: Path) -> None:
     trainer = Trainer(distil_recipe(teacher_share=0.25, half=False), data_root, tmp_path, say=quiet)
     teacher = trainer.net.state_dict()["linear.weight"].clone()
@@ -221,7 +259,8 @@ def test_the_shipped_recipes_are_read_by_their_kind() -> None:
     assert isinstance(student, DistilRecipe)
     assert isinstance(network, TrainRecipe)
     assert student.levels["original"]["share"] >= 0.25
-    for recipe in (student, network):
+    (first,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr_1.yaml")
+    for recipe in (student, first, network):
         assert recipe.train == (0, 1399)
         assert recipe.validation == (1400, 1449)
     (sisn,) = read_trainings(ROOT / "pipelines" / "train_sisn_x4.yaml")

@@ -65,13 +65,23 @@ def test_shipped_networks_beat_bicubic_on_faces_they_never_saw(name: str, shared
     assert sum(gains) / len(gains) > (0.8 if network == "lcge" else 1.0)
 
 
-def test_the_student_is_that_of_its_recipe_and_had_the_shipped_network_before_it() -> None:
+def test_the_student_is_that_of_its_recipes_and_had_the_shipped_network_before_it() -> None:
+    folder = ROOT / "docs" / "models" / "mobilefacenet-lr"
     (recipe,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr.yaml")
-    record = json.loads((ROOT / "docs" / "models" / "mobilefacenet-lr" / "training.json").read_text(encoding="utf-8"))
-    # The network had no name in the catalogue yet.
-    assert make_recipe(DistilRecipe, {**record["recipe"], "sr": "sisn-surveillance-x4"}) == recipe
-    assert record["sr_sha256"] == catalog()["sisn-surveillance-x4"].sha256
-    assert record["steps_done"] == recipe.steps == 1000
+    (first,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr_1.yaml")
+    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    before = json.loads((folder / "stage-1" / "training.json").read_text(encoding="utf-8"))
+    assert make_recipe(DistilRecipe, record["recipe"]) == recipe
+    # In the first stage the SR network had no name in the catalogue yet, and the stage had the name of both.
+    told = {**before["recipe"], "sr": "sisn-surveillance-x4", "name": "mobilefacenet-lr-1"}
+    assert make_recipe(DistilRecipe, told) == first
+    assert isinstance(recipe, DistilRecipe)
+    assert recipe.start.endswith(f"/{first.name}/weights.safetensors")
+    # The file of the first stage, which was shipped until the second followed.
+    assert record["start_sha256"] == "482fdbd759347cfe1f32a11c51701e0ff0dced26ea5c8bfc4bf5554a8787da33"
+    for stage in (before, record):
+        assert stage["sr_sha256"] == catalog()["sisn-surveillance-x4"].sha256
+        assert stage["steps_done"] == 1000
     student, teacher = (store.load(name).tensors for name in ("mobilefacenet-lr", recipe.teacher))
     assert {key: value.shape for key, value in student.items()} == {key: value.shape for key, value in teacher.items()}
 
