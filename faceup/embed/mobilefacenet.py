@@ -37,6 +37,8 @@ class MobileFaceNetEmbedder:
     Colour order and scaling follow the checkpoint's lineage, told by its keys: Xiaoccer's is RGB, (x - 127.5) / 128, on
     the middle 96 columns; FaceX-Zoo's BGR, (x - 127.5) / 128; xuexingyu24's BGR, (x - 127.5) / 127.5.
 
+    On the CPU the network runs in ONNX Runtime, with as many threads as torch has when this is built; on a GPU in torch.
+
     Args:
         tensors: the checkpoint.
         metadata: of its file.
@@ -55,7 +57,7 @@ class MobileFaceNetEmbedder:
         self.device, self.flip = torch.device(device), flip
         net = load_mobilefacenet(tensors).requires_grad_(False)
         fold_norms(net)
-        # On a CPU, ONNX Runtime takes half of torch's time.
+        # On a CPU, ONNX Runtime takes about half of torch's time.
         self.net = onnx_network(net) if self.device.type == "cpu" else torch_network(net, self.device)
         self.dimension = net.embedding
         self.bgr = net.pool == (7, 7)
@@ -86,7 +88,7 @@ class MobileFaceNetEmbedder:
 def onnx_network(net: MobileFaceNet) -> Network:
     """Return a network with folded norms as a function of float32 tensors, run by ONNX Runtime on the CPU."""
     run = cpu_network(onnx_model(net))
-    return lambda x: torch.cat([run(part) for part in x.split(PORTION)])
+    return lambda x: torch.cat([run(x[i : i + PORTION]) for i in range(0, len(x), PORTION)])
 
 
 def torch_network(net: MobileFaceNet, device: torch.device) -> Network:
