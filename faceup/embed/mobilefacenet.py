@@ -37,7 +37,7 @@ class MobileFaceNetEmbedder:
     Colour order and scaling follow the checkpoint's lineage, told by its keys: Xiaoccer's is RGB, (x - 127.5) / 128, on
     the middle 96 columns; FaceX-Zoo's BGR, (x - 127.5) / 128; xuexingyu24's BGR, (x - 127.5) / 127.5.
 
-    On the CPU the network runs in ONNX Runtime, with as many threads as torch has when this is built; on a GPU in torch.
+    On the CPU it runs in ONNX Runtime, with as many threads as torch has when this is built; on a GPU in torch.
 
     Args:
         tensors: the checkpoint.
