@@ -7,12 +7,15 @@ renamed on load. The shape (embedding length, 112 x 112 or 112 x 96 input) is re
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from faceup.errors import WeightsError
 from faceup.networks._common import fold_norm
+from faceup.networks._onnx_graph import OnnxGraph
 
 # Blocks of a stage: (width of the expansion, output channels, blocks of the stage after its strided first one).
 _STAGES = (
@@ -20,6 +23,8 @@ _STAGES = (
     ("conv_34", "conv_4", 64, 256, 128, 6, 256),
     ("conv_45", "conv_5", 128, 512, 128, 2, 256),
 )
+# The slope of a PReLU in the ONNX model is at least this far from 1, where it would be no PReLU at all.
+_LEAST_BEND = 1e-6
 
 
 class ConvBlock(nn.Module):
@@ -152,3 +157,59 @@ def fold_norms(net: MobileFaceNet) -> None:
         if isinstance(module, ConvBlock):
             fold_norm(module, "conv", "bn")
     fold_norm(net, "linear", "bn")
+
+
+def onnx_model(net: MobileFaceNet) -> bytes:
+    """Return the network as an ONNX model with one input, `x`, and one output, of the shapes of `MobileFaceNet`.
+
+    Args:
+        net: on the CPU, its norms folded by `fold_norms`.
+    """
+    graph = OnnxGraph({"x": ("n", 3, 16 * net.pool[0], 16 * net.pool[1])})
+    x, before = "x", [net.conv1, net.conv2_dw]
+    for first, chain, *_ in _STAGES:
+        for block in (net.get_submodule(first), *net.get_submodule(f"{chain}.model").children()):
+            assert isinstance(block, Bottleneck)
+            y = _chain(graph, x, [*before, block.conv, block.conv_dw, block.project])
+            x, before = graph.add("Add", x, y)[0] if block.shortcut else y, []
+    (x,) = graph.add("Flatten", _chain(graph, x, [net.conv_6_sep, net.conv_6_dw]))
+    (x,) = graph.add("Gemm", x, *_constants(graph, _array(net.linear.weight), _array(net.linear.bias)), transB=1)
+    return graph.model({x: ("n", net.embedding)})
+
+
+def _chain(graph: OnnxGraph, x: str, blocks: Sequence[ConvBlock]) -> str:
+    """Add blocks of which the last is a linear layer, and return the name of its output.
+
+    ONNX Runtime has fast convolutions, in a layout of their own, and no PReLU there: behind one it would change the
+    layout to and fro. But PReLU(y) = (1 - a) (relu(y) + a / (1 - a) y), with slope a. The factor goes into the weights
+    of the convolution that follows; the rest is a ReLU and a depth-wise 1 x 1 convolution that adds to it, for which
+    the layout has code.
+    """
+    factor = np.ones(blocks[0].conv.in_channels, np.float32)
+    for block in blocks:
+        conv = block.conv
+        weight = _array(conv.weight) * (factor[None, :, None, None] if conv.groups == 1 else _column(factor))
+        held = _constants(graph, weight, _array(conv.bias))
+        assert not isinstance(conv.padding, str)
+        (x,) = graph.add("Conv", x, *held, strides=conv.stride, pads=conv.padding * 2, group=conv.groups)
+        if isinstance(block.prelu, nn.PReLU):
+            factor = 1 - _array(block.prelu.weight)
+            factor[np.abs(factor) < _LEAST_BEND] = _LEAST_BEND
+            (rising,) = graph.add("Relu", x)
+            (slanted,) = graph.add("Conv", x, *_constants(graph, _column((1 - factor) / factor)), group=len(factor))
+            (x,) = graph.add("Add", slanted, rising)
+    assert not isinstance(blocks[-1].prelu, nn.PReLU)
+    return x
+
+
+def _array(parameter: Tensor | None) -> npt.NDArray[np.float32]:
+    assert parameter is not None, "a norm is not folded"
+    return np.asarray(parameter.detach().numpy(), np.float32)
+
+
+def _column(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return values[:, None, None, None]
+
+
+def _constants(graph: OnnxGraph, *arrays: npt.NDArray[np.float32]) -> list[str]:
+    return [graph.constant(array) for array in arrays]

@@ -17,11 +17,15 @@ from faceup.align import align
 from faceup.detect import chosen_face
 from faceup.detect import mtcnn as mtcnn_module
 from faceup.embed import mobilefacenet as mobilefacenet_module
-from faceup.embed.mobilefacenet import MobileFaceNetEmbedder, build
+from faceup.embed import mobilefacenet_lr
+from faceup.embed.mobilefacenet import MobileFaceNetEmbedder, build, torch_network
 from faceup.errors import ConfigError, WeightsError
 from faceup.images import read_image
+from faceup.networks.mobilefacenet import fold_norms, load_mobilefacenet
 from faceup.registry import Options
 from faceup.types import AlignedFace, Floats
+from faceup.weights import store
+from tests.conftest import ROOT
 
 PEOPLE = 8
 
@@ -68,6 +72,37 @@ def test_the_same_person_is_far_more_alike_than_another(couples: tuple[Floats, F
     assert genuine.min() > impostor.max() + 0.1
 
 
+@pytest.fixture(scope="module")
+def photographed() -> list[AlignedFace]:
+    """The faces of the example photos and of the probes in which one is found."""
+    detector = mtcnn_module.build(Options(extra={"max_side": 256}))
+    images = [read_image(path) for path in sorted((ROOT / "examples").rglob("*.jpg"))]
+    found = zip(images, detector.detect(images), strict=True)
+    chosen = [(image, faces, chosen_face(faces, image)) for image, faces in found]
+    return [align(image, faces.landmarks[face]) for image, faces, face in chosen if face is not None]
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+@pytest.mark.parametrize("name", ["mobilefacenet", "mobilefacenet-lr"])
+def test_the_vectors_are_those_of_the_network_in_plain_torch(
+    name: str, engine: str, photographed: list[AlignedFace]
+) -> None:
+    embedder = (build if name == "mobilefacenet" else mobilefacenet_lr.build)(Options())
+    if engine == "torch":  # as on a GPU
+        net = load_mobilefacenet(store.load(name).tensors)
+        fold_norms(net)
+        embedder.net = torch_network(net, torch.device("cpu"))
+    assert len(photographed) >= 8
+    stacked = torch.from_numpy(np.stack([face.pixels for face in photographed]))
+    with torch.inference_mode():
+        raw = load_mobilefacenet(store.load(name).tensors)((stacked.flip(3).permute(0, 3, 1, 2) - 127.5) / 128)
+        wanted = torch.nn.functional.normalize(raw).double().numpy()
+    cosines = (embedder.embed(photographed).astype(np.float64) * wanted).sum(axis=1)
+    assert cosines.min() > 0.99999
+    # Other faces are far from that.
+    assert np.abs(wanted @ wanted.T - np.eye(len(wanted))).max() < 0.999
+
+
 def test_rows_have_unit_length_and_the_right_type(embedder: MobileFaceNetEmbedder) -> None:
     rows = embedder.embed(noise(3))
     assert rows.shape == (3, embedder.dimension) == (3, 512)
@@ -89,10 +124,11 @@ def test_flip_adds_the_mirrored_face(embedder: MobileFaceNetEmbedder) -> None:
         build(Options(extra={"flip": 1}))
 
 
+@pytest.mark.parametrize("batch", [3, 4, 64])
 def test_one_by_one_is_the_same_as_many_batches(
-    embedder: MobileFaceNetEmbedder, monkeypatch: pytest.MonkeyPatch
+    batch: int, embedder: MobileFaceNetEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mobilefacenet_module, "BATCH", 4)
+    monkeypatch.setattr(mobilefacenet_module, "BATCH", batch)
     faces = noise(10)
     together = embedder.embed(faces)
     assert together.shape == (10, 512)
@@ -153,17 +189,29 @@ WRAPPINGS: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
 }
 
 
+def watched(embedder: MobileFaceNetEmbedder, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Return a list that gets a copy of everything that is given to the network from now on."""
+    reached: list[torch.Tensor] = []
+    net = embedder.net
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        reached.append(x.clone())
+        return net(x)
+
+    monkeypatch.setattr(embedder, "net", run)
+    return reached
+
+
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize("lineage", LINEAGES)
 def test_colour_order_scaling_and_crop_follow_the_lineage(
-    lineage: str, wrapping: str, shared: Path, tmp_path: Path
+    lineage: str, wrapping: str, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoint.pth"
     torch.save(WRAPPINGS[wrapping](random_state(shared, lineage)), path)
     embedder = build(Options(weights=path))
     dimension, prepare = LINEAGES[lineage]
-    reached: list[torch.Tensor] = []
-    embedder.net.register_forward_pre_hook(lambda _, inputs: reached.append(inputs[0].clone()))
+    reached = watched(embedder, monkeypatch)
     face = noise(1)[0]
     rows = embedder.embed([face])
     expected = prepare(face.pixels.astype(np.float64)).transpose(2, 0, 1)
@@ -172,12 +220,12 @@ def test_colour_order_scaling_and_crop_follow_the_lineage(
     np.testing.assert_allclose(np.linalg.norm(rows), 1, atol=1e-5)
 
 
-def test_the_shipped_weights_are_fed_as_facexzoo_feeds_them(embedder: MobileFaceNetEmbedder) -> None:
-    reached: list[torch.Tensor] = []
-    hook = embedder.net.register_forward_pre_hook(lambda _, inputs: reached.append(inputs[0].clone()))
+def test_the_shipped_weights_are_fed_as_facexzoo_feeds_them(
+    embedder: MobileFaceNetEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = watched(embedder, monkeypatch)
     face = noise(1, seed=1)[0]
     embedder.embed([face])
-    hook.remove()
     expected = LINEAGES["facexzoo_512"][1](face.pixels.astype(np.float64)).transpose(2, 0, 1)
     np.testing.assert_allclose(reached[0][0].numpy(), expected, atol=1e-6)
 

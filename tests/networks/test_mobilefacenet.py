@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.errors import WeightsError
-from faceup.networks.mobilefacenet import MobileFaceNet, fold_norms, load_mobilefacenet
+from faceup.networks.mobilefacenet import MobileFaceNet, fold_norms, load_mobilefacenet, onnx_model
+from faceup.runtime.onnx_session import cpu_network
 
 # Table 1 of the paper at 112 x 112: what comes out of every stage, (channels, side).
 TABLE = {
@@ -142,18 +144,48 @@ def test_foreign_and_damaged_weights_are_refused() -> None:
             load_mobilefacenet(case)
 
 
-def test_folded_norms_change_nothing_but_the_last_digits() -> None:
+def randomised(net: MobileFaceNet) -> MobileFaceNet:
+    """Give norms and slopes values of all kinds."""
     torch.manual_seed(0)
-    net = MobileFaceNet().eval()
     for module in net.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
+        if isinstance(module, nn.PReLU):
+            nn.init.uniform_(module.weight, -1, 1.5)
+            with torch.no_grad():
+                module.weight[:6] = torch.tensor([1, 1 + 2**-23, 1 - 2**-24, 1 - 1e-4, 0, -1])
+    return net.eval()
+
+
+def test_folded_norms_change_nothing_but_the_last_digits() -> None:
+    net = randomised(MobileFaceNet())
     x = torch.rand(2, 3, 112, 112) * 2 - 1
     with torch.inference_mode():
         before = net(x)
         fold_norms(net)
         torch.testing.assert_close(net(x), before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
     assert not any(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in net.modules())
+
+
+@pytest.mark.parametrize(("embedding", "pool"), [(512, (7, 7)), (128, (7, 6))])
+def test_the_onnx_model_computes_what_the_network_does(embedding: int, pool: tuple[int, int]) -> None:
+    net = randomised(MobileFaceNet(embedding, pool))
+    x = torch.rand(3, 3, 112, 16 * pool[1]) * 2 - 1
+    with torch.inference_mode():
+        wanted = net.double()(x.double()).float()
+        fold_norms(net.float())
+        model = onnx_model(net)
+        got = cpu_network(model)(x)
+    onnx.checker.check_model(onnx.load_from_string(model), full_check=True)
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    assert wanted.std() > 0.1
+
+
+def test_the_onnx_model_has_only_what_onnx_runtime_is_fast_at() -> None:
+    net = MobileFaceNet(16).eval()
+    fold_norms(net)
+    operators = {node.op_type for node in onnx.load_from_string(onnx_model(net)).graph.node}
+    assert operators == {"Conv", "Relu", "Add", "Flatten", "Gemm"}
