@@ -382,8 +382,8 @@ def best_combination(data: Measurement) -> tuple[Judge, str] | None:
 
 
 def best_sr(data: Measurement, judge: Judge) -> str | None:
-    """Return the SR backend but bicubic with the highest d' on `hard` for one recogniser."""
-    found = [sr for sr in data.sets(judge).get(HARD, {}) if sr != BASE]
+    """Return the trained SR backend with the highest d' on `hard` for one recogniser."""
+    found = [sr for sr in data.sets(judge).get(HARD, {}) if sr not in ("none", BASE)]
     return max(found, key=lambda sr: data.system(judge, HARD, sr).value("d'")) if found else None
 
 

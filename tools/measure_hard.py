@@ -130,7 +130,7 @@ def embed(work: Path, label: str, only: str) -> None:
     if judge is None:
         built = registry.build("embed", name, registry.Options(weights=file))
     # The tables know the student by its name; other files are judges, told apart by theirs.
-    short = name if file is None or name == STUDENT else f"{name}-{file.stem}"
+    short = name if file is None or name in (STUDENT, "dlib") else f"{name}-{file.stem}"
     for path in sorted(work.glob("*.npz")):
         if only and path.stem.startswith("probes") and only not in path.stem:
             continue
