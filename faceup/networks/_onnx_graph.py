@@ -15,7 +15,10 @@ import numpy.typing as npt
 IR_VERSION = 8
 OPSET = 17
 _FLOAT = 1
-_TYPES = {np.dtype(kind): code for kind, code in ((np.float32, _FLOAT), (np.uint8, 2), (np.int8, 3), (np.int32, 6), (np.int64, 7))}
+_TYPES = {
+    np.dtype(kind): code
+    for kind, code in ((np.float32, _FLOAT), (np.uint8, 2), (np.int8, 3), (np.int32, 6), (np.int64, 7))
+}
 _ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 2, 3, 7
 
 
@@ -57,8 +60,10 @@ class OnnxGraph:
         self._constants.append(_fields(1, value.shape) + _field(2, kind) + _field(8, name) + _field(9, data))
         return name
 
-    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: int | str | Sequence[int]) -> tuple[str, ...]:
-        """Add an operator and return the names of its outputs; attributes are whole numbers, lists of them, or texts."""
+    def add(
+        self, operator: str, *inputs: str, outputs: int = 1, **attributes: int | str | Sequence[int]
+    ) -> tuple[str, ...]:
+        """Add an operator and return the names of its outputs; attributes are whole numbers, lists of them, texts."""
         names = tuple(f"t{len(self._nodes)}_{i}" for i in range(outputs))
         node = _fields(1, inputs) + _fields(2, names) + _field(4, operator)
         for key, value in attributes.items():

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor, nn
 
 from faceup.errors import ConfigError
@@ -42,11 +41,11 @@ def _scalar(value: float) -> Floats:
 
 
 class _Writer:
-    """Writes the float32 network that tells its ranges (`ranges` is None), or the network in 8 bits."""
+    """Writes the network in 8 bits or, without ranges, in float32; `watched` makes the latter tell its ranges only."""
 
-    def __init__(self, ranges: Sequence[Range] | None) -> None:
+    def __init__(self, ranges: Sequence[Range] | None, *, watched: bool = False) -> None:
         self.graph = OnnxGraph({"x": (1, 3, "h", "w")})
-        self.ranges = ranges
+        self.ranges, self.watched = ranges, watched
         self.told: list[str] = []  # smallest and largest value of each tensor in turn
         self.tensors = 0
         self.scales: dict[str, tuple[Floats, str, str]] = {}
@@ -59,7 +58,8 @@ class _Writer:
         """Let a tensor be held in 8 bits."""
         number, self.tensors = self.tensors, self.tensors + 1
         if self.ranges is None:
-            self.told += [self.one("ReduceMin", x, keepdims=0), self.one("ReduceMax", x, keepdims=0)]
+            if self.watched:
+                self.told += [self.one("ReduceMin", x, keepdims=0), self.one("ReduceMax", x, keepdims=0)]
             return x
         if number >= len(self.ranges):
             raise ConfigError(f"Ranges of {len(self.ranges)} tensors were given; the network has more.")
@@ -175,17 +175,14 @@ class _Writer:
         assert isinstance(enlarging, nn.Sequential)
         assert isinstance(last, nn.Conv2d)
         for step in enlarging:
-            if isinstance(step, nn.PixelShuffle):
-                y = self._shuffled(y, step.upscale_factor)
-            else:
-                y = self.layer(y, step)
+            y = self._shuffled(y, step.upscale_factor) if isinstance(step, nn.PixelShuffle) else self.layer(y, step)
         assert last.bias is not None
         y = self.conv(y, _array(last.weight) * np.float32(unit), _array(last.bias) * np.float32(unit))
         if net.config.skip == "none":
             y = self.plain(y, _array(back.weight), _array(back.bias))
-        if self.ranges is None:
-            return self.graph.model({name: () for name in self.told})
-        if self.tensors != len(self.ranges):
+        if self.watched:
+            return self.graph.model(dict.fromkeys(self.told, ()))
+        if self.ranges is not None and self.tensors != len(self.ranges):
             raise ConfigError(f"Ranges of {len(self.ranges)} tensors were given; the network has {self.tensors}.")
         return self.graph.model({y: (1, 3, "rows", "columns")})
 
@@ -203,9 +200,20 @@ def find_ranges(net: Sisn, pictures: Sequence[npt.NDArray[np.uint8]], load: RunM
         pictures: (H, W, 3) uint8 RGB low-resolution pictures like those that the network will get; at least one.
         load: makes a function of float32 arrays of an ONNX model's bytes, which returns all outputs.
     """
-    run = load(_Writer(None).network(net))
+    run = load(float_model(net, watched=True))
     told = np.stack([np.stack(run(planes(picture))) for picture in pictures])
     return [(float(low), float(high)) for low, high in zip(told[:, ::2].min(0), told[:, 1::2].max(0), strict=True)]
+
+
+def float_model(net: Sisn, *, watched: bool = False) -> bytes:
+    """Return the network as the same ONNX model in float32.
+
+    Args:
+        net: head and batch norms folded.
+        watched: let the model give the smallest and the largest value of each tensor that `int8_model` holds in 8 bits,
+            one after the other, and nothing else.
+    """
+    return _Writer(None, watched=watched).network(net)
 
 
 def int8_model(net: Sisn, ranges: Sequence[Range]) -> bytes:
@@ -220,8 +228,7 @@ def int8_model(net: Sisn, ranges: Sequence[Range]) -> bytes:
     Raises:
         ConfigError: the ranges are those of another network.
     """
-    with torch.no_grad():
-        return _Writer(ranges).network(net)
+    return _Writer(ranges).network(net)
 
 
 def planes(picture: npt.NDArray[np.uint8]) -> Floats:
