@@ -145,7 +145,7 @@ def measure(
             for batch in batches:
                 found, times = timed(title, made, count, batch, rounds)
                 rows += found
-                where = f"{title}, {count} {'thread' if count == 1 else 'threads'}, {batch} {'crop' if batch == 1 else 'crops'}"
+                where = f"{title}, {count} {'thread' if count == 1 else 'threads'}, batch {batch}"
                 bars.append(Bar(f"{where}: 8 bits over the quickest in float32", "at least", FASTER, times, "times"))
     tables = [
         Table(

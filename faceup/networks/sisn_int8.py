@@ -51,7 +51,7 @@ class _Writer:
         self.scales: dict[str, tuple[Floats, str, str]] = {}
 
     def one(self, operator: str, *inputs: str, **attributes: int | str | Sequence[int]) -> str:
-        (y,) = self.graph.add(operator, *inputs, **attributes)
+        (y,) = self.graph.add(operator, *inputs, outputs=1, **attributes)
         return y
 
     def held(self, x: str) -> str:

@@ -16,7 +16,7 @@ def open_session(model: bytes, device: str, threads: int | None = None) -> ort.I
     """Return a session for the bytes of an ONNX file.
 
     Its threads are as many as torch's unless told otherwise, so that `--threads` holds for both. Left to itself, ONNX
-    Runtime ties a thread to every core, where it spins: beside another process, or torch's own threads, everything waits.
+    Runtime ties a thread to every core, where it spins: beside another process, or torch's threads, everything waits.
 
     Args:
         model: the file's content.
