@@ -20,7 +20,7 @@ TINY = SisnConfig(groups=1, blocks=1, channels=8, radix=2)
 def test_the_record() -> None:
     before = torch.get_num_threads()
     try:
-        done = bench.measure({"tiny": (random_net(TINY), None)}, [1], [1, 2], [], rounds=1, arguments=[])
+        done = bench.measure({"tiny": (random_net(TINY), None)}, [(1, 1), (1, 2)], [], rounds=1, arguments=[])
     finally:
         torch.set_num_threads(before)
     check_record(done)
