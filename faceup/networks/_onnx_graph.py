@@ -7,15 +7,19 @@ each a number with a varint or with bytes of a given length. The field numbers a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 IR_VERSION = 8
 OPSET = 17
-_FLOAT, _INT64 = 1, 7
-_TYPES = {np.dtype(np.float32): _FLOAT, np.dtype(np.int64): _INT64}
-_ATTRIBUTE_INT, _ATTRIBUTE_INTS = 2, 7
+_FLOAT = 1
+_TYPES = {
+    np.dtype(kind): code
+    for kind, code in ((np.float32, _FLOAT), (np.uint8, 2), (np.int8, 3), (np.int32, 6), (np.int64, 7))
+}
+_ATTRIBUTE_INT, _ATTRIBUTE_STRING, _ATTRIBUTE_INTS = 2, 3, 7
 
 
 def _varint(value: int) -> bytes:
@@ -49,21 +53,27 @@ class OnnxGraph:
         self._nodes: list[bytes] = []
         self._constants: list[bytes] = []
 
-    def constant(self, value: npt.NDArray[np.float32] | npt.NDArray[np.int64]) -> str:
-        """Add a float32 or int64 array and return its name."""
+    def constant(self, value: npt.NDArray[Any]) -> str:
+        """Add an array of a type in `_TYPES` and return its name."""
         name = f"c{len(self._constants)}"
         kind, data = _TYPES[value.dtype], value.astype(value.dtype.newbyteorder("<")).tobytes()
         self._constants.append(_fields(1, value.shape) + _field(2, kind) + _field(8, name) + _field(9, data))
         return name
 
-    def add(self, operator: str, *inputs: str, outputs: int = 1, **attributes: int | Sequence[int]) -> tuple[str, ...]:
-        """Add an operator and return the names of its outputs; attributes are whole numbers or lists of them."""
+    def add(
+        self, operator: str, *inputs: str, outputs: int = 1, **attributes: int | str | Sequence[int]
+    ) -> tuple[str, ...]:
+        """Add an operator and return the names of its outputs; attributes are whole numbers, lists of them, texts."""
         names = tuple(f"t{len(self._nodes)}_{i}" for i in range(outputs))
         node = _fields(1, inputs) + _fields(2, names) + _field(4, operator)
         for key, value in attributes.items():
-            whole = isinstance(value, int)
-            held = _field(3, value) if isinstance(value, int) else _fields(8, value)
-            node += _field(5, _field(1, key) + held + _field(20, _ATTRIBUTE_INT if whole else _ATTRIBUTE_INTS))
+            if isinstance(value, int):
+                held = _field(3, value) + _field(20, _ATTRIBUTE_INT)
+            elif isinstance(value, str):
+                held = _field(4, value) + _field(20, _ATTRIBUTE_STRING)
+            else:
+                held = _fields(8, value) + _field(20, _ATTRIBUTE_INTS)
+            node += _field(5, _field(1, key) + held)
         self._nodes.append(node)
         return names
 

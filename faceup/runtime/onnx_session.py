@@ -12,21 +12,22 @@ from torch import Tensor
 _ERRORS_ONLY = 3
 
 
-def open_session(model: bytes, device: str) -> ort.InferenceSession:
+def open_session(model: bytes, device: str, threads: int | None = None) -> ort.InferenceSession:
     """Return a session for the bytes of an ONNX file.
 
-    Its threads are as many as torch's, so that `--threads` holds for both. Left to itself, ONNX Runtime ties a thread
-    to every core, where it spins: beside another process, or torch's own threads, everything waits.
+    Its threads are as many as torch's unless told otherwise, so that `--threads` holds for both. Left to itself, ONNX
+    Runtime ties a thread to every core, where it spins: beside another process, or torch's threads, everything waits.
 
     Args:
         model: the file's content.
         device: `cpu` or `cuda`.
+        threads: of one run; None: torch's.
 
     Raises:
         Exception: of onnxruntime's, when the bytes are no network that it can run.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads() if threads is None else threads
     options.log_severity_level = _ERRORS_ONLY
     # Every size of input would leave a plan of its memory behind.
     options.enable_mem_pattern = False

@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from faceup.errors import ConfigError, WeightsError
 from faceup.networks.ncnn import INPUT, OUTPUT, UntranslatableError, ncnn_graph
+from faceup.networks.sisn import Sisn
+from faceup.networks.sisn_int8 import int8_model
 from faceup.registry import Options
 from faceup.runtime.engine import pick_engine
 from faceup.runtime.ncnn_sr import NcnnSr
+from faceup.runtime.side_by_side import SideBySideSr
 from faceup.runtime.torch_sr import BATCH_PIXELS, TorchSr
 from faceup.types import BackendInfo
 from faceup.weights import store
+from faceup.weights.int8 import shipped_ranges
 
 Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
@@ -28,11 +32,12 @@ def build_network(
     config: Callable[..., Config],
     load: Callable[[Mapping[str, Tensor], Config | None], nn.Module],
     batch_pixels: int = BATCH_PIXELS,
-) -> TorchSr | NcnnSr:
+) -> TorchSr | SideBySideSr:
     """Build a backend that is nothing but a network; see `load_network`.
 
-    Its one setting is `engine`: `torch`, `ncnn`, or `auto` (default), which is ncnn on the CPU where it is installed
-    and the network can be written for it, and torch everywhere else.
+    Its one setting is `engine`: `torch`, `ncnn`, `int8` (8 bits on the CPU, for shipped weights whose ranges are
+    shipped), or `auto` (default), which is ncnn on the CPU where it is installed and the network can be written for it,
+    and torch everywhere else.
 
     Args:
         options: of the backend.
@@ -51,6 +56,8 @@ def build_network(
     wanted = options.extra.get("engine", "auto")
     engine = pick_engine(wanted, options.device)
     net = load_network(options, info, title, config, load)
+    if engine == "int8":
+        return _in_8_bits(net, options, info, title)
     if engine == "ncnn":
         try:
             graph = ncnn_graph(net)
@@ -60,6 +67,18 @@ def build_network(
         else:
             return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), options.scale, skip=graph.skip > 0)
     return TorchSr(net, options.scale, options.device, batch_pixels)
+
+
+def _in_8_bits(net: nn.Module, options: Options, info: BackendInfo, title: str) -> SideBySideSr:
+    from faceup.runtime.int8_sr import Int8Sr  # ONNX Runtime takes a while to import
+
+    ranges = None if options.weights else shipped_ranges(f"{info.name}-x{options.scale}")
+    if ranges is None or not isinstance(net, Sisn):
+        what = f"{title} x{options.scale} from a file" if options.weights else f"{info.name} x{options.scale}"
+        raise ConfigError(
+            f"{what} cannot be run in 8 bits: the ranges of its features are not known. Use engine 'ncnn' or 'torch'."
+        )
+    return Int8Sr(int8_model(net, ranges), options.scale, skip=net.config.skip == "bicubic")
 
 
 def load_network(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,14 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from faceup import registry
-from faceup.errors import ConfigError, StageError
+from faceup.errors import ConfigError, StageError, WeightsError
+from faceup.images import read_image
+from faceup.metrics.image_quality import psnr
 from faceup.networks.ncnn import INPUT, OUTPUT, ncnn_graph
 from faceup.networks.rcan import Rcan, RcanConfig
 from faceup.registry import Options
 from faceup.runtime.engine import pick_engine
-from faceup.runtime.ncnn_sr import PORTION, NcnnSr
+from faceup.runtime.int8_sr import Int8Sr
+from faceup.runtime.ncnn_sr import NcnnSr
+from faceup.runtime.side_by_side import PORTION
 from faceup.runtime.torch_sr import BATCH_PIXELS, CPU_BATCH_PIXELS, TorchSr
 from faceup.types import Image
+from faceup.weights import int8, store
 from tests.contracts import check_sr, pictures
 
 SHIPPED = [("sisn", 4), ("sisn", 8), ("rcan", 4), ("srfbn", 4)]
@@ -40,6 +46,7 @@ def ncnn_installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReque
         (False, "auto", "cpu", "torch"),
         (True, "torch", "cpu", "torch"),
         (True, "ncnn", "cpu", "ncnn"),
+        (False, "int8", "cpu", "int8"),
     ],
     indirect=["ncnn_installed"],
 )
@@ -53,6 +60,7 @@ def test_pick_engine(wanted: str, device: str, expected: str) -> None:
     [
         (False, "ncnn", "cpu", r"pip install 'faceup\[ncnn\]'"),
         (True, "ncnn", "cuda", "runs on the CPU only"),
+        (True, "int8", "cuda", "'int8' runs on the CPU only"),
         (True, "tensorrt", "cpu", "Unknown engine 'tensorrt'"),
         (True, 7, "cpu", "Unknown engine '7'"),
     ],
@@ -168,3 +176,39 @@ def test_fp16_with_channels_last_as_on_a_gpu() -> None:
 @pytest.mark.parametrize(("given", "kept"), [(BATCH_PIXELS, CPU_BATCH_PIXELS), (100, 100)])
 def test_batches_on_the_cpu_are_small(given: int, kept: int) -> None:
     assert TorchSr(nn.Identity(), 1, "cpu", given).batch_pixels == kept
+
+
+def test_sisn_in_8_bits() -> None:
+    """Near what torch gives: the option is for those who take a little noise for speed."""
+    eight = registry.build("sr", "sisn", Options(extra={"engine": "int8"}))
+    assert isinstance(eight, Int8Sr)
+    plain = registry.build("sr", "sisn", Options(extra={"engine": "torch"}))
+    root = Path(__file__).resolve().parents[2] / "examples"
+    faces = [read_image(path) for path in sorted((root / "probes").glob("*_paper.jpg"))]
+    images = [*faces, *pictures([(1, 1), (7, 1), (13, 17)])]
+    ours, theirs = eight.upscale(images), plain.upscale(images)
+    assert all(45 < psnr(a, b) < np.inf for a, b in zip(ours[: len(faces)], theirs[: len(faces)], strict=True))
+    assert [image.pixels.shape for image in ours] == [image.pixels.shape for image in theirs]
+    check_sr(eight)
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "message"),
+    [("rcan", 4, "rcan x4 cannot"), ("sisn", 8, "sisn x8 cannot"), ("sisn-surveillance", 4, "surveillance x4 cannot")],
+)
+def test_networks_without_ranges_are_refused_in_8_bits(name: str, scale: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        registry.build("sr", name, Options(scale, extra={"engine": "int8"}))
+
+
+def test_a_file_is_refused_in_8_bits(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(store.checked_bytes("sisn-x4"))
+    with pytest.raises(ConfigError, match="SISN x4 from a file cannot"):
+        registry.build("sr", "sisn", Options(weights=path, extra={"engine": "int8"}))
+
+
+def test_ranges_of_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "spec", lambda name: SimpleNamespace(sha256="0" * 64))
+    with pytest.raises(WeightsError, match="found with other weights"):
+        int8.shipped_ranges("sisn-x4")

@@ -1,0 +1,213 @@
+"""SISN in 8 bits beside the float32 engines: milliseconds a crop, and what the 8 bits cost in PSNR and similarity.
+
+    python -m benchmarks.bench_sr_int8 --shared SHARED --json benchmarks/results/sr_int8.json
+
+All systems get the same crops. The float32 model of ONNX Runtime is the very graph that the 8 bits are put in, which is
+quicker than what torch exports. The full network has seeded random weights and ranges of the timed crops: it is there
+for the time only. What 8 bits cost is measured with the shipped `sisn-x4` and its shipped ranges on pictures that were
+in no training, SHARED/data/faces256, numbers 1450 to 1481, reduced x4: PSNR against the original, and the cosine of the
+embedding (`mobilefacenet`) with that of the original, each found by the detector. Without `--shared` those bars are not
+measured. `--quick` times the shipped network only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import method
+from benchmarks.bench_sr_engine import HEIGHT, WIDTH, Upscale, crops, ncnn, random_net, shipped_net
+from benchmarks.method import Bar, Cell, Column, Table
+from faceup.align import align
+from faceup.detect import chosen_face
+from faceup.images import read_image, reduced_pair
+from faceup.metrics.image_quality import psnr
+from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms
+from faceup.networks.sisn_int8 import Range, find_ranges, float_model, int8_model
+from faceup.registry import Options, build
+from faceup.runtime.int8_sr import Int8Sr
+from faceup.types import Floats, Image
+from faceup.weights.int8 import shipped_ranges
+from tools.calibrate_int8 import load
+
+NCNN, FLOAT, EIGHT = "faceup, engine ncnn (float32)", "ONNX Runtime, same graph (float32)", "faceup, engine int8"
+FASTER, PSNR_LOSS, CHANGE = 1.2, 0.1, 0.01
+HELD_OUT = range(1450, 1482)
+
+
+def systems(net: Sisn, ranges: Sequence[Range] | None) -> dict[str, Upscale]:
+    """Return what is compared, for a network with nothing folded; None: ranges of some of the timed crops."""
+    folded = copy.deepcopy(net)
+    fold_head(folded)
+    fold_norms(folded)
+    scale, skip = net.config.scale, net.config.skip == "bicubic"
+    if ranges is None:
+        ranges = find_ranges(folded, [crop.pixels for crop in crops(2)], load)
+    return {
+        NCNN: ncnn(folded, scale),
+        FLOAT: Int8Sr(float_model(folded), scale, skip=skip).upscale,
+        EIGHT: Int8Sr(int8_model(folded, ranges), scale, skip=skip).upscale,
+    }
+
+
+def timed(
+    title: str, made: Mapping[str, Upscale], threads: int, batch: int, rounds: int
+) -> tuple[list[dict[str, Cell]], float]:
+    """Return the rows of one network, number of threads and batch, and how much quicker 8 bits are than the best."""
+    torch.set_num_threads(threads)
+    images = crops(batch)
+    calls: dict[str, Callable[[], object]] = {name: lambda run=run: run(images) for name, run in made.items()}  # type: ignore[misc]
+    seconds = method.interleaved(calls, rounds=rounds)
+    best = min(method.median(times) for name, times in seconds.items() if name != EIGHT)
+    rows: list[dict[str, Cell]] = [
+        {
+            "network": title, "threads": threads, "batch": batch, "system": name,
+            "ms": method.samples(1000 * second / batch for second in times), "times": best / method.median(times),
+        }
+        for name, times in seconds.items()
+    ]  # fmt: skip
+    return rows, best / method.median(seconds[EIGHT])
+
+
+def embeddings(images: Sequence[Image]) -> list[Floats | None]:
+    """Return the embedding of each picture's face, None where none is found."""
+    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet", Options())
+    vectors: list[Floats | None] = []
+    for image, found in zip(images, detector.detect(images), strict=True):
+        face = chosen_face(found, image)
+        vectors.append(None if face is None else embedder.embed([align(image, found.landmarks[face])])[0])
+    return vectors
+
+
+def cost(
+    originals: Sequence[Image], made: Mapping[str, Upscale], scale: int
+) -> tuple[list[dict[str, Cell]], float, float]:
+    """Return the rows of what 8 bits cost, the loss of PSNR in dB, and the largest change of a similarity."""
+    pairs = [reduced_pair(original, scale) for original in originals]
+    faces = embeddings([hr for hr, _ in pairs])
+    rows: list[dict[str, Cell]] = []
+    decibels, cosines = {}, {}
+    for name in (FLOAT, EIGHT):
+        out = made[name]([lr for _, lr in pairs])
+        decibels[name] = np.array([psnr(image, hr) for image, (hr, _) in zip(out, pairs, strict=True)])
+        cosines[name] = np.array(
+            [np.nan if a is None or b is None else float(a @ b) for a, b in zip(embeddings(out), faces, strict=True)]
+        )
+        both = np.isfinite(cosines[name])
+        rows.append(
+            {
+                "system": name, "psnr": float(decibels[name].mean()), "cosine": float(cosines[name][both].mean()),
+                "found": f"{both.sum()}/{len(pairs)}",
+            }
+        )  # fmt: skip
+    change = cosines[EIGHT] - cosines[FLOAT]
+    rows.append(
+        {
+            "system": "mean change", "psnr": float((decibels[EIGHT] - decibels[FLOAT]).mean()),
+            "cosine": float(np.nanmean(change)), "found": None,
+        }
+    )  # fmt: skip
+    largest = float(np.nanmax(np.abs(change)))
+    worst = float((decibels[EIGHT] - decibels[FLOAT]).min())
+    rows.append({"system": "largest change", "psnr": worst, "cosine": largest, "found": None})
+    return rows, float((decibels[FLOAT] - decibels[EIGHT]).mean()), largest
+
+
+def measure(
+    nets: Mapping[str, tuple[Sisn, Sequence[Range] | None]],
+    cases: Sequence[tuple[int, int]],
+    originals: Sequence[Image],
+    *,
+    rounds: int,
+    arguments: list[str] | None = None,
+) -> dict[str, Any]:
+    """Return the record.
+
+    Args:
+        nets: title to a network with nothing folded and its ranges; what 8 bits cost is measured with the last one.
+        cases: CPU threads and crops a call to time with.
+        originals: pictures in no training; without any, the cost is not measured.
+        rounds: timed rounds.
+        arguments: of the command line.
+    """
+    rows: list[dict[str, Cell]] = []
+    bars = []
+    for title, (net, ranges) in nets.items():
+        made = systems(net, ranges)
+        for count, batch in cases:
+            found, times = timed(title, made, count, batch, rounds)
+            rows += found
+            where = f"{title}, {count} {'thread' if count == 1 else 'threads'}, batch {batch}"
+            bars.append(Bar(f"{where}: 8 bits over the quickest in float32", "at least", FASTER, times, "times"))
+    tables = [
+        Table(
+            "Time",
+            [
+                Column("network", "network"),
+                Column("threads", "threads", 0),
+                Column("batch", "crops a call", 0),
+                Column("system", "system"),
+                Column("ms", "ms a crop", 1),
+                Column("times", "times the quickest in float32", 2),
+            ],
+            rows,
+        )
+    ]
+    loss = change = None
+    if originals:
+        told, loss, change = cost(originals, made, net.config.scale)
+        columns = [
+            Column("system", title),
+            Column("psnr", "PSNR, dB", 3),
+            Column("cosine", "cosine with the original", 4),
+            Column("found", "faces found in both"),
+        ]
+        tables.append(Table("What 8 bits cost", columns, told))
+    bars.append(Bar("8 bits: loss of PSNR", "at most", PSNR_LOSS, loss, "dB", 4))
+    bars.append(Bar("8 bits: largest change of a similarity", "at most", CHANGE, change, "", 4))
+    return method.record(
+        "sr_int8",
+        f"SISN at {WIDTH} x {HEIGHT} px x4 on the CPU in 8 bits, beside float32.",
+        tables,
+        bars,
+        inputs=f"smooth random crops of {WIDTH} x {HEIGHT} px; for the cost: {len(originals)} original pictures",
+        inputs_sha256=method.digest(
+            image.pixels.tobytes() for image in [*crops(max(batch for _, batch in cases)), *originals]
+        ),
+        rounds=rounds,
+        warm_ups=1,
+        threads=max(count for count, _ in cases),
+        notes=[
+            "Weights have 7 bits, because AVX2 without VNNI adds pairs of products in 16 bits. A processor with VNNI "
+            "needs fewer instructions for the same sums."
+        ],
+        arguments=arguments,
+    )
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = method.options(__doc__, rounds=5)
+    parser.add_argument("--shared", type=Path, help="folder with data/faces256, for what 8 bits cost")
+    parser.add_argument("--quick", action="store_true", help="the shipped network only")
+    parser.set_defaults(threads=None)
+    given = parser.parse_args()
+    nets: dict[str, tuple[Sisn, Sequence[Range] | None]] = {}
+    if not given.quick:
+        nets["full (G 10, I 10, C 64)"] = random_net(SisnConfig()), None
+    nets["sisn-x4, as shipped"] = shipped_net(), shipped_ranges("sisn-x4")
+    folder = given.shared / "data" / "faces256" if given.shared else None
+    originals = [read_image(folder / f"{number:04}.jpg") for number in HELD_OUT] if folder else []
+    # With one thread, eight crops are eight times one.
+    cases = [(1, 1), (2, 1), (2, 8)]
+    cases = [(given.threads, batch) for batch in (1, 8)] if given.threads else cases
+    method.publish(measure(nets, cases, originals, rounds=given.rounds), given.json)
+
+
+if __name__ == "__main__":
+    main()
