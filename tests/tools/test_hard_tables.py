@@ -99,10 +99,19 @@ def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
     assert better[0] > 0.1
     assert better[1] < better[0] < better[2]
     assert "| mean genuine at least +0.10: `sisn-surveillance` against bicubic, both judge |" in page
-    assert f"Gallery: {SUBJECTS + 10} pictures, the {SUBJECTS} neutral photos among them." in page
+    assert f"Gallery: {SUBJECTS + 10} pictures, the {SUBJECTS} neutral photos among them, and thresholds" in page
     data_rows = data.scores(judge, "hard", "bicubic", trained_on=False)
     own = np.arange(SUBJECTS * SEEDS) % SUBJECTS
     probes = np.vstack([data._vectors("mobilefacenet", f"probes-hard-{seed}-bicubic") for seed in range(SEEDS)])
     known = data._vectors("mobilefacenet", "gallery")[[*range(SUBJECTS), *range(SUBJECTS + 10, SUBJECTS + 20)]]
     assert data_rows.rank1(np.ones((1, SUBJECTS)))[0] == np.mean((probes @ known.T).argmax(axis=1) == own)
+    scores, originals = (rows @ known.T for rows in (probes, data._vectors("mobilefacenet", "originals")))
+    strangers = [np.delete(row, n % SUBJECTS) for n, row in enumerate(scores)]
+    threshold = data.threshold(judge, trained_on=False)
+    assert threshold != data.threshold(judge)
+    wrong = np.concatenate([np.delete(row, n) for n, row in enumerate(originals)])
+    assert not (wrong >= threshold).any(), "of fewer than 1,000 comparisons none may be accepted"
+    fmr = np.mean(np.concatenate(strangers) >= threshold)
+    assert f"| mobilefacenet | bicubic | {data_rows.rank1(np.ones((1, SUBJECTS)))[0]:.3f} [" in page
+    assert f" | {fmr:.5f} [" in page
     assert "nan" not in page
