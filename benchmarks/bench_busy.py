@@ -142,11 +142,10 @@ def main() -> None:
         build = build_faceup if system == "faceup" else build_facenet
         serve(lambda: build(repeats, threads))
         return
-    parser = method.options(__doc__, rounds=5)
+    parser = method.options(__doc__, rounds=5, threads=None)
     parser.add_argument("--repeats", type=int, default=2, help="how often a round goes through the probes [2]")
-    parser.set_defaults(threads=None)
     given = parser.parse_args()
-    counts = [given.threads] if given.threads else [1, 2]
+    counts = method.thread_counts(given.threads)
     method.publish(measure(counts, rounds=given.rounds, repeats=given.repeats), given.json)
 
 

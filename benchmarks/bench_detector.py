@@ -121,12 +121,11 @@ def measure(
 
 def main() -> None:
     """Measure, print, write."""
-    parser = method.options(__doc__, rounds=5)
+    parser = method.options(__doc__, rounds=5, threads=None)
     parser.add_argument("--shared", type=Path, help="folder with data/london")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.set_defaults(threads=None)
     given = parser.parse_args()
-    counts = [given.threads] if given.threads else [1, 2]
+    counts = method.thread_counts(given.threads)
     images = crops(given.shared)[: max(given.batches)]
     source = f"London, smiling, {DISTANCE}" if given.shared else "examples/probes"
     inputs = f"{len(images)} crops ({source}), bicubic x{SCALE}"

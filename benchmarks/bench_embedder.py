@@ -27,7 +27,7 @@ from faceup.embed.mobilefacenet import Network, torch_network
 from faceup.images import at_most, read_image
 from faceup.networks.mobilefacenet import fold_norms, load_mobilefacenet
 from faceup.registry import Options, build
-from faceup.types import AlignedFace, Floats
+from faceup.types import AlignedFace, Floats, Image
 from faceup.weights import store
 
 NAME = "mobilefacenet"
@@ -36,16 +36,20 @@ SIDE = 384
 BAR, MOST_OFF = 1.25, 10
 
 
+def aligned(images: Sequence[Image]) -> list[AlignedFace | None]:
+    """Return the aligned face of each picture, None where none is found."""
+    done: list[AlignedFace | None] = []
+    for image, found in zip(images, build("detect", "mtcnn", Options()).detect(images), strict=True):
+        chosen = chosen_face(found, image)
+        done.append(None if chosen is None else align(image, found.landmarks[chosen]))
+    return done
+
+
 def faces(shared: Path | None, count: int) -> list[AlignedFace]:
     """Return at most so many aligned faces of the photos."""
     folder = method.ROOT / "examples" if shared is None else shared / "data" / "london" / "smiling"
     pictures = [at_most(read_image(path), SIDE) for path in sorted(folder.rglob("*.jpg"))[:count]]
-    done = []
-    for image, found in zip(pictures, build("detect", "mtcnn", Options()).detect(pictures), strict=True):
-        chosen = chosen_face(found, image)
-        if chosen is not None:
-            done.append(align(image, found.landmarks[chosen]))
-    return done
+    return [face for face in aligned(pictures) if face is not None]
 
 
 def in_torch(net: Network) -> Callable[[Sequence[AlignedFace]], Floats]:
@@ -145,12 +149,11 @@ def measure(
 
 def main() -> None:
     """Measure, print, write."""
-    parser = method.options(__doc__, rounds=9)
+    parser = method.options(__doc__, rounds=9, threads=None)
     parser.add_argument("--shared", type=Path, help="folder with data/london")
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.set_defaults(threads=None)
     given = parser.parse_args()
-    counts = [given.threads] if given.threads else [1, 2]
+    counts = method.thread_counts(given.threads)
     chosen = faces(given.shared, max(given.batches))
     inputs = f"{len(chosen)} aligned faces ({'London, smiling' if given.shared else 'examples'})"
     method.publish(measure(chosen, given.batches, counts, rounds=given.rounds, inputs=inputs), given.json)

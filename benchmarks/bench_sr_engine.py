@@ -17,7 +17,8 @@ import io
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -158,11 +159,27 @@ def ncnn(net: nn.Module, scale: int) -> Upscale:
     return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), scale, skip=graph.skip > 0).upscale
 
 
-def systems(net: Sisn, threads: int) -> tuple[dict[str, Upscale], dict[str, float]]:
-    """Return what is compared, and the seconds it takes to get each ready."""
+def folded_copy(net: Sisn) -> Sisn:
+    """Return a copy with head and norms folded."""
     folded = copy.deepcopy(net)
     fold_head(folded)
     fold_norms(folded)
+    return folded
+
+
+def calls_of(made: Mapping[str, Upscale], images: Sequence[Image]) -> dict[str, Callable[[], object]]:
+    """Return what is timed: every system with the same pictures."""
+    return {name: partial(run, images) for name, run in made.items()}
+
+
+def where(title: str, threads: int, batch: int) -> str:
+    """Name a case of a bar."""
+    return f"{title}, {threads} {'thread' if threads == 1 else 'threads'}, batch {batch}"
+
+
+def systems(net: Sisn, threads: int) -> tuple[dict[str, Upscale], dict[str, float]]:
+    """Return what is compared, and the seconds it takes to get each ready."""
+    folded = folded_copy(net)
     scale = net.config.scale
     makers: dict[str, Callable[[], Upscale]] = {
         OFFICIAL: lambda: eager(OfficialStructure(net)),
@@ -192,8 +209,7 @@ def compare(
         for name, run in made.items()
     }
     a = torch.rand(MATRIX, MATRIX)
-    calls: dict[str, Callable[[], object]] = {name: lambda run=run: run(images) for name, run in made.items()}  # type: ignore[misc]
-    seconds = method.interleaved({**calls, FLOOR: lambda: a @ a}, rounds=rounds)
+    seconds = method.interleaved({**calls_of(made, images), FLOOR: lambda: a @ a}, rounds=rounds)
     x = torch.zeros(1, 3, HEIGHT, WIDTH)
     folded = copy.deepcopy(net)
     fold_head(folded)
@@ -226,10 +242,10 @@ def measure(
             for batch in batches:
                 found, told = compare(title, net, count, batch, rounds)
                 rows += found
-                where = f"{title}, {count} {'thread' if count == 1 else 'threads'}, batch {batch}"
+                case = where(title, count, batch)
                 name = "faceup, engine ncnn"
-                bars.append(Bar(f"{where}: engine ncnn over the {OFFICIAL}", "at least", TARGET, told[name], "times"))
-                bars.append(Bar(f"{where}: largest difference", "at most", 1, told[f"off {name}"], "grey levels", 0))
+                bars.append(Bar(f"{case}: engine ncnn over the {OFFICIAL}", "at least", TARGET, told[name], "times"))
+                bars.append(Bar(f"{case}: largest difference", "at most", 1, told[f"off {name}"], "grey levels", 0))
     columns = [
         Column("network", "network"),
         Column("threads", "threads", 0),
@@ -260,14 +276,13 @@ def measure(
 
 def main() -> None:
     """Measure, print, write."""
-    parser = method.options(__doc__, rounds=7)
+    parser = method.options(__doc__, rounds=7, threads=None)
     parser.add_argument("--quick", action="store_true", help="the full network on two threads only")
-    parser.set_defaults(threads=None)
     given = parser.parse_args()
     nets = {"full (G 10, I 10, C 64)": random_net(SisnConfig())}
     if not given.quick:
         nets["sisn-x4, as shipped"] = shipped_net()
-    threads = [given.threads] if given.threads else [2] if given.quick else [1, 2]
+    threads = [2] if given.quick and not given.threads else method.thread_counts(given.threads)
     method.publish(measure(nets, threads, [1, 8], rounds=given.rounds), given.json)
 
 

@@ -12,8 +12,7 @@ measured. `--quick` times the shipped network only.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,23 @@ import numpy as np
 import torch
 
 from benchmarks import method
-from benchmarks.bench_sr_engine import HEIGHT, WIDTH, Upscale, crops, ncnn, random_net, shipped_net
+from benchmarks.bench_embedder import aligned
+from benchmarks.bench_sr_engine import (
+    HEIGHT,
+    WIDTH,
+    Upscale,
+    calls_of,
+    crops,
+    folded_copy,
+    ncnn,
+    random_net,
+    shipped_net,
+    where,
+)
 from benchmarks.method import Bar, Cell, Column, Table
-from faceup.align import align
-from faceup.detect import chosen_face
 from faceup.images import read_image, reduced_pair
 from faceup.metrics.image_quality import psnr
-from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms
+from faceup.networks.sisn import Sisn, SisnConfig
 from faceup.networks.sisn_int8 import Range, find_ranges, float_model, int8_model
 from faceup.registry import Options, build
 from faceup.runtime.int8_sr import Int8Sr
@@ -42,9 +51,7 @@ HELD_OUT = range(1450, 1482)
 
 def systems(net: Sisn, ranges: Sequence[Range] | None) -> dict[str, Upscale]:
     """Return what is compared, for a network with nothing folded; None: ranges of some of the timed crops."""
-    folded = copy.deepcopy(net)
-    fold_head(folded)
-    fold_norms(folded)
+    folded = folded_copy(net)
     scale, skip = net.config.scale, net.config.skip == "bicubic"
     if ranges is None:
         ranges = find_ranges(folded, [crop.pixels for crop in crops(2)], load)
@@ -61,8 +68,7 @@ def timed(
     """Return the rows of one network, number of threads and batch, and how much quicker 8 bits are than the best."""
     torch.set_num_threads(threads)
     images = crops(batch)
-    calls: dict[str, Callable[[], object]] = {name: lambda run=run: run(images) for name, run in made.items()}  # type: ignore[misc]
-    seconds = method.interleaved(calls, rounds=rounds)
+    seconds = method.interleaved(calls_of(made, images), rounds=rounds)
     best = min(method.median(times) for name, times in seconds.items() if name != EIGHT)
     rows: list[dict[str, Cell]] = [
         {
@@ -76,12 +82,8 @@ def timed(
 
 def embeddings(images: Sequence[Image]) -> list[Floats | None]:
     """Return the embedding of each picture's face, None where none is found."""
-    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet", Options())
-    vectors: list[Floats | None] = []
-    for image, found in zip(images, detector.detect(images), strict=True):
-        face = chosen_face(found, image)
-        vectors.append(None if face is None else embedder.embed([align(image, found.landmarks[face])])[0])
-    return vectors
+    embedder = build("embed", "mobilefacenet", Options())
+    return [None if face is None else embedder.embed([face])[0] for face in aligned(images)]
 
 
 def cost(
@@ -142,8 +144,15 @@ def measure(
         for count, batch in cases:
             found, times = timed(title, made, count, batch, rounds)
             rows += found
-            where = f"{title}, {count} {'thread' if count == 1 else 'threads'}, batch {batch}"
-            bars.append(Bar(f"{where}: 8 bits over the quickest in float32", "at least", FASTER, times, "times"))
+            bars.append(
+                Bar(
+                    f"{where(title, count, batch)}: 8 bits over the quickest in float32",
+                    "at least",
+                    FASTER,
+                    times,
+                    "times",
+                )
+            )
     tables = [
         Table(
             "Time",
@@ -192,10 +201,9 @@ def measure(
 
 def main() -> None:
     """Measure, print, write."""
-    parser = method.options(__doc__, rounds=5)
+    parser = method.options(__doc__, rounds=5, threads=None)
     parser.add_argument("--shared", type=Path, help="folder with data/faces256, for what 8 bits cost")
     parser.add_argument("--quick", action="store_true", help="the shipped network only")
-    parser.set_defaults(threads=None)
     given = parser.parse_args()
     nets: dict[str, tuple[Sisn, Sequence[Range] | None]] = {}
     if not given.quick:

@@ -185,13 +185,19 @@ def digest(parts: Iterable[bytes]) -> str:
     return found.hexdigest()
 
 
-def options(about: str | None, *, rounds: int, threads: int = 1) -> argparse.ArgumentParser:
-    """Return a parser with the options that all benchmarks have."""
+def options(about: str | None, *, rounds: int, threads: int | None = 1) -> argparse.ArgumentParser:
+    """Return a parser with the options that all benchmarks have; None for `threads` where one record has several."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"timed rounds [{rounds}]")
-    parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads of every system [{threads}]")
+    told = "several, a table each" if threads is None else str(threads)
+    parser.add_argument("--threads", type=int, default=threads, help=f"CPU threads of every system [{told}]")
     parser.add_argument("--json", type=Path, help="file for the record, e.g. benchmarks/results/NAME.json")
     return parser
+
+
+def thread_counts(given: int | None) -> list[int]:
+    """Return the numbers of threads to measure with: the one that was asked for, else one and two."""
+    return [given] if given else [1, 2]
 
 
 def record(

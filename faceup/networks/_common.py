@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +32,12 @@ class MeanShift(nn.Conv2d):
         # The public codes mean to freeze these, and some do not (they set an attribute of the module); a checkpoint
         # brings whatever values its training ended with.
         self.requires_grad_(False)
+
+
+def as_array(parameter: Tensor | None) -> npt.NDArray[np.float32]:
+    """Return a parameter that must be there, e.g. the bias of a convolution whose norm is folded."""
+    assert parameter is not None, "a parameter is missing: a norm is not folded"
+    return np.asarray(parameter.detach().cpu().numpy(), np.float32)
 
 
 def bicubic(x: Tensor, scale: int) -> Tensor:

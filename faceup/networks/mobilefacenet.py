@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from faceup.errors import WeightsError
-from faceup.networks._common import fold_norm
+from faceup.networks._common import as_array, fold_norm
 from faceup.networks._onnx_graph import OnnxGraph
 
 # Blocks of a stage: (width of the expansion, output channels, blocks of the stage after its strided first one).
@@ -173,7 +173,7 @@ def onnx_model(net: MobileFaceNet) -> bytes:
             y = _chain(graph, x, [*before, block.conv, block.conv_dw, block.project])
             x, before = graph.add("Add", x, y)[0] if block.shortcut else y, []
     (x,) = graph.add("Flatten", _chain(graph, x, [net.conv_6_sep, net.conv_6_dw]))
-    (x,) = graph.add("Gemm", x, *_constants(graph, _array(net.linear.weight), _array(net.linear.bias)), transB=1)
+    (x,) = graph.add("Gemm", x, *_constants(graph, as_array(net.linear.weight), as_array(net.linear.bias)), transB=1)
     return graph.model({x: ("n", net.embedding)})
 
 
@@ -188,23 +188,18 @@ def _chain(graph: OnnxGraph, x: str, blocks: Sequence[ConvBlock]) -> str:
     factor = np.ones(blocks[0].conv.in_channels, np.float32)
     for block in blocks:
         conv = block.conv
-        weight = _array(conv.weight) * (factor[None, :, None, None] if conv.groups == 1 else _column(factor))
-        held = _constants(graph, weight, _array(conv.bias))
+        weight = as_array(conv.weight) * (factor[None, :, None, None] if conv.groups == 1 else _column(factor))
+        held = _constants(graph, weight, as_array(conv.bias))
         assert not isinstance(conv.padding, str)
         (x,) = graph.add("Conv", x, *held, strides=conv.stride, pads=conv.padding * 2, group=conv.groups)
         if isinstance(block.prelu, nn.PReLU):
-            factor = 1 - _array(block.prelu.weight)
+            factor = 1 - as_array(block.prelu.weight)
             factor[np.abs(factor) < _LEAST_BEND] = _LEAST_BEND
             (rising,) = graph.add("Relu", x)
             (slanted,) = graph.add("Conv", x, *_constants(graph, _column((1 - factor) / factor)), group=len(factor))
             (x,) = graph.add("Add", slanted, rising)
     assert not isinstance(blocks[-1].prelu, nn.PReLU)
     return x
-
-
-def _array(parameter: Tensor | None) -> npt.NDArray[np.float32]:
-    assert parameter is not None, "a norm is not folded"
-    return np.asarray(parameter.detach().numpy(), np.float32)
 
 
 def _column(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

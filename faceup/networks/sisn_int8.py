@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, nn
+from torch import nn
 
 from faceup.errors import ConfigError
+from faceup.networks._common import as_array
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks.sisn import AttentionGroup, PlainConv, Sisn, SplitAttention, SplitAttentionBlock
 
@@ -30,10 +31,6 @@ Range = tuple[float, float]
 RunModel = Callable[[bytes], Callable[[Floats], list[Floats]]]
 LARGEST_WEIGHT = 64
 _LEVELS = 255
-
-
-def _array(value: Tensor) -> Floats:
-    return np.asarray(value.detach().cpu().numpy(), np.float32)
 
 
 def _scalar(value: float) -> Floats:
@@ -106,7 +103,7 @@ class _Writer:
 
     def layer(self, x: str, layer: nn.Module, *, relu: bool = False) -> str:
         assert isinstance(layer, nn.Conv2d)
-        return self.conv(x, _array(layer.weight), None if layer.bias is None else _array(layer.bias), relu=relu)
+        return self.conv(x, as_array(layer.weight), None if layer.bias is None else as_array(layer.bias), relu=relu)
 
     def add(self, a: str, b: str, *, relu: bool = False) -> str:
         y = self.one("Add", a, b)
@@ -115,9 +112,8 @@ class _Writer:
     def split_attention(self, x: str, layer: SplitAttention) -> str:
         """Write each split as a convolution of its own, so that no tensor is larger than the cache likes."""
         c, r = layer.channels, layer.radix
-        weight = _array(layer.conv.weight)
-        assert layer.conv.bias is not None
-        bias = _array(layer.conv.bias)
+        weight = as_array(layer.conv.weight)
+        bias = as_array(layer.conv.bias)
         splits = [
             self.conv(part, weight[k * c : (k + 1) * c], bias[k * c : (k + 1) * c], relu=True)
             for k, part in enumerate(self.parts(x, r))
@@ -125,11 +121,9 @@ class _Writer:
         pooled = self.one("Concat", *(self.held(self.one("GlobalAveragePool", y)) for y in splits), axis=1)
         # The sum over the splits lies in the weights of the first of the two small layers.
         first, second = layer.conv1x1_1, layer.conv1x1_2
-        assert first.bias is not None
-        assert second.bias is not None
-        summed = np.tile(_array(first.weight), (1, r, 1, 1))
-        hidden = self.one("Relu", self.plain(pooled, summed, _array(first.bias)))
-        logits = self.plain(hidden, _array(second.weight), _array(second.bias))
+        summed = np.tile(as_array(first.weight), (1, r, 1, 1))
+        hidden = self.one("Relu", self.plain(pooled, summed, as_array(first.bias)))
+        logits = self.plain(hidden, as_array(second.weight), as_array(second.bias))
         apart = self.one("Reshape", logits, self.graph.constant(np.asarray([1, r, c], np.int64)))
         weights = self.one("Softmax", apart, axis=1)
         weights = self.one("Reshape", weights, self.graph.constant(np.asarray([1, r * c, 1, 1], np.int64)))
@@ -163,11 +157,8 @@ class _Writer:
         unit = net.config.unit
         shift, head, back = net.sub_mean, net.head[1], net.add_mean
         assert isinstance(head, nn.Conv2d)
-        assert head.bias is not None
-        assert shift.bias is not None
-        assert back.bias is not None
-        y = self.plain("x", _array(shift.weight) / np.float32(unit), _array(shift.bias) / np.float32(unit))
-        coarse = y = self.held(self.plain(y, _array(head.weight), _array(head.bias)))
+        y = self.plain("x", as_array(shift.weight) / np.float32(unit), as_array(shift.bias) / np.float32(unit))
+        coarse = y = self.held(self.plain(y, as_array(head.weight), as_array(head.bias)))
         for part in net.body:
             y = self.group(y, part) if isinstance(part, AttentionGroup) else self.layer(y, part)
         y = self.add(y, coarse)
@@ -176,10 +167,9 @@ class _Writer:
         assert isinstance(last, nn.Conv2d)
         for step in enlarging:
             y = self._shuffled(y, step.upscale_factor) if isinstance(step, nn.PixelShuffle) else self.layer(y, step)
-        assert last.bias is not None
-        y = self.conv(y, _array(last.weight) * np.float32(unit), _array(last.bias) * np.float32(unit))
+        y = self.conv(y, as_array(last.weight) * np.float32(unit), as_array(last.bias) * np.float32(unit))
         if net.config.skip == "none":
-            y = self.plain(y, _array(back.weight), _array(back.bias))
+            y = self.plain(y, as_array(back.weight), as_array(back.bias))
         if self.watched:
             return self.graph.model(dict.fromkeys(self.told, ()))
         if self.ranges is not None and self.tensors != len(self.ranges):

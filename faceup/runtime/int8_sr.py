@@ -8,7 +8,6 @@ import onnxruntime as ort
 
 from faceup.runtime.onnx_session import open_session
 from faceup.runtime.side_by_side import SideBySideSr
-from faceup.types import Image
 
 
 class Int8Sr(SideBySideSr):
@@ -32,8 +31,7 @@ class Int8Sr(SideBySideSr):
         if threads not in self._sessions:
             self._sessions[threads] = open_session(self._model, "cpu", threads)
 
-    def _run(self, image: Image, threads: int) -> npt.NDArray[np.float32]:
+    def _run(self, planes: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
         self._prepare(threads)
-        planes = np.ascontiguousarray(image.pixels.transpose(2, 0, 1)[None], np.float32)
-        (out,) = self._sessions[threads].run(None, {"x": planes})
+        (out,) = self._sessions[threads].run(None, {"x": planes[None]})
         return np.asarray(out, np.float32)[0]

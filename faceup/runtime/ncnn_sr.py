@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from faceup.errors import StageError
 from faceup.runtime.side_by_side import SideBySideSr
-from faceup.types import Image
 
 _OUT_OF_MEMORY = -100
 
@@ -60,10 +59,9 @@ class NcnnSr(SideBySideSr):
     def _prepare(self, threads: int) -> None:
         self._net(threads)
 
-    def _run(self, image: Image, threads: int) -> npt.NDArray[np.float32]:
+    def _run(self, planes: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
         import ncnn
 
-        planes = np.ascontiguousarray(image.pixels.transpose(2, 0, 1), np.float32)
         extractor = self._net(threads).create_extractor()
         # A copy of ncnn's own: its layers may work in place, and its rows of planes are aligned.
         extractor.input(self._ends[0], ncnn.Mat(planes).clone())
@@ -71,5 +69,6 @@ class NcnnSr(SideBySideSr):
         if status == _OUT_OF_MEMORY:
             raise MemoryError("ncnn: out of memory")
         if status:
-            raise StageError(f"ncnn fails on a picture of {image.width} x {image.height} px (status {status}).")
+            _, height, width = planes.shape
+            raise StageError(f"ncnn fails on a picture of {width} x {height} px (status {status}).")
         return np.array(out)

@@ -33,8 +33,8 @@ class SideBySideSr(ABC):
         self.scale, self._skip = scale, skip
 
     @abstractmethod
-    def _run(self, image: Image, threads: int) -> npt.NDArray[np.float32]:
-        """Return the network's output for one picture, computed by so many threads."""
+    def _run(self, planes: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
+        """Return the network's output for one picture's contiguous planes (3, H, W), computed by so many threads."""
 
     @abstractmethod
     def _prepare(self, threads: int) -> None:
@@ -48,10 +48,10 @@ class SideBySideSr(ABC):
     def _side_by_side(self, images: Sequence[Image]) -> list[Image]:
         threads = min(torch.get_num_threads(), len(images))
         if threads == 1:
-            return [self._rounded(image, self._run(image, torch.get_num_threads())) for image in images]
+            return [self._rounded(image, self._run(_planes(image), torch.get_num_threads())) for image in images]
         self._prepare(1)
         with ThreadPoolExecutor(threads) as pool:
-            done = pool.map(lambda image: self._run(image, 1), images)
+            done = pool.map(lambda image: self._run(_planes(image), 1), images)
             return [self._rounded(*pair) for pair in zip(images, done, strict=True)]
 
     def _rounded(self, image: Image, out: npt.NDArray[np.float32]) -> Image:
@@ -61,3 +61,7 @@ class SideBySideSr(ABC):
                 x = torch.from_numpy(image.pixels.astype(np.float32)).permute(2, 0, 1)[None]
                 y = y + F.interpolate(x, scale_factor=self.scale, mode="bicubic", antialias=True)[0]
             return Image(y.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy())
+
+
+def _planes(image: Image) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(image.pixels.transpose(2, 0, 1), np.float32)
