@@ -87,8 +87,7 @@ class MobileFaceNetEmbedder:
 
 def onnx_network(net: MobileFaceNet) -> Network:
     """Return a network with folded norms as a function of float32 tensors, run by ONNX Runtime on the CPU."""
-    run = cpu_network(onnx_model(net))
-    return lambda x: torch.cat([run(x[i : i + PORTION]) for i in range(0, len(x), PORTION)])
+    return cpu_network(onnx_model(net), PORTION)
 
 
 def torch_network(net: MobileFaceNet, device: torch.device) -> Network:

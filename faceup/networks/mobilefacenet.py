@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from faceup.errors import WeightsError
 from faceup.networks._common import as_array, fold_norm
 from faceup.networks._onnx_graph import OnnxGraph
+from faceup.networks._onnx_prelu import add_bend
 
 # Blocks of a stage: (width of the expansion, output channels, blocks of the stage after its strided first one).
 _STAGES = (
@@ -23,8 +24,6 @@ _STAGES = (
     ("conv_34", "conv_4", 64, 256, 128, 6, 256),
     ("conv_45", "conv_5", 128, 512, 128, 2, 256),
 )
-# The slope of a PReLU in the ONNX model is at least this far from 1, where it would be no PReLU at all.
-_LEAST_BEND = 1e-6
 
 
 class ConvBlock(nn.Module):
@@ -180,10 +179,7 @@ def onnx_model(net: MobileFaceNet) -> bytes:
 def _chain(graph: OnnxGraph, x: str, blocks: Sequence[ConvBlock]) -> str:
     """Add blocks of which the last is a linear layer, and return the name of its output.
 
-    ONNX Runtime has fast convolutions, in a layout of their own, and no PReLU there: behind one it would change the
-    layout to and fro. But PReLU(y) = (1 - a) (relu(y) + a / (1 - a) y), with slope a. The factor goes into the weights
-    of the convolution that follows; the rest is a ReLU and a depth-wise 1 x 1 convolution that adds to it, for which
-    the layout has code.
+    What a PReLU leaves as a factor goes into the weights of the convolution that follows; see `add_bend`.
     """
     factor = np.ones(blocks[0].conv.in_channels, np.float32)
     for block in blocks:
@@ -193,11 +189,7 @@ def _chain(graph: OnnxGraph, x: str, blocks: Sequence[ConvBlock]) -> str:
         assert not isinstance(conv.padding, str)
         (x,) = graph.add("Conv", x, *held, strides=conv.stride, pads=conv.padding * 2, group=conv.groups)
         if isinstance(block.prelu, nn.PReLU):
-            factor = 1 - as_array(block.prelu.weight)
-            factor[np.abs(factor) < _LEAST_BEND] = _LEAST_BEND
-            (rising,) = graph.add("Relu", x)
-            (slanted,) = graph.add("Conv", x, *_constants(graph, _column((1 - factor) / factor)), group=len(factor))
-            (x,) = graph.add("Add", slanted, rising)
+            x, factor = add_bend(graph, x, as_array(block.prelu.weight))
     assert not isinstance(blocks[-1].prelu, nn.PReLU)
     return x
 

@@ -8,17 +8,18 @@ face, corrections of the box's edges, x of the five landmarks, y of the five lan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from faceup.errors import WeightsError
 from faceup.networks._onnx_graph import OnnxGraph
+from faceup.networks._onnx_prelu import Floats, add_bend, add_prelu
 
 # Kernels of the max pools (stride 2) behind the convolutions; 0: none.
 _POOLS = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0)}
@@ -108,37 +109,70 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
 
 
 def onnx_model(net: list[Layer]) -> bytes:
-    """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes."""
+    """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes.
+
+    Raises:
+        WeightsError: a slope is 1 or more where that cannot be computed this way; no slope of MTCNN's is there.
+    """
     graph = OnnxGraph({"x": ("n", 3, "h", "w")})
-    order: npt.NDArray[np.intp] | None
-    x, order = _first(graph, net[0])
+    x, channels = _first(graph, net[0])
     flat = False
-    for number, at in enumerate(net[1:], start=1):
-        if at.weight.dim() == 2 and not flat:
-            (x,), flat = graph.add("Transpose", x, perm=(0, 3, 2, 1)), True
-            (x,) = graph.add("Flatten", x)
-        if flat:
-            (x,) = graph.add("Gemm", x, graph.constant(at.weight.numpy()), graph.constant(at.bias.numpy()), transB=1)
-        else:
-            weight = _taking(order, at.weight.numpy()) if number == 1 else at.weight.numpy()
-            (x,) = graph.add("Conv", x, graph.constant(weight), graph.constant(at.bias.numpy()))
+    for at in net[1:]:
+        weight, bias = at.weight.numpy(), graph.constant(at.bias.numpy())
+        if weight.ndim == 4:
+            (x,) = graph.add("Conv", x, graph.constant(_taking(weight, channels)), bias)
+            if at.slopes is not None:
+                x, factor = add_bend(graph, x, _below_one(at.slopes))
+                channels = np.diag(factor)
+            if at.pool:
+                x = _pooled(graph, x, at.pool)
+            continue
+        if not flat:
+            (x,), flat = graph.add("Flatten", x), True
+            # It was trained on columns, rows, channels in this order, and gets channels, rows, columns.
+            side = math.isqrt(weight.shape[1] // len(channels))
+            square = weight.reshape(-1, side, side, len(channels)).transpose(0, 3, 2, 1)
+            weight = _taking(square, channels).reshape(weight.shape)
+        (x,) = graph.add("Gemm", x, graph.constant(weight), bias, transB=1)
         if at.slopes is not None:
-            x = _prelu(graph, x, at.slopes.numpy(), flat=flat)
-        if at.pool:
-            x = _pooled(graph, x, at.pool)
+            x = add_prelu(graph, x, _below_one(at.slopes))
     last = net[-1].weight
     return graph.model({x: ("n", len(last), "rows", "columns") if last.dim() == 4 else ("n", len(last))})
 
 
-def _prelu(graph: OnnxGraph, x: str, slopes: npt.NDArray[np.float32], *, flat: bool) -> str:
-    held = graph.constant(slopes if flat else slopes[:, None, None])
-    if (slopes > 1).any():
-        (x,) = graph.add("PRelu", x, held)
-        return x
-    # The same as PRelu, for which ONNX Runtime has no fast code.
-    (scaled,) = graph.add("Mul", x, held)
-    (x,) = graph.add("Max", x, scaled)
-    return x
+def _first(graph: OnnxGraph, at: Layer) -> tuple[str, Floats]:
+    """Add the first convolution, its PReLU and its max pool.
+
+    The pool comes first where it can, since a PReLU of a quarter of the values takes a quarter of the time: the two may
+    be exchanged where the slope is not negative. So this is two convolutions, of the channels whose pool comes first
+    and of the others, the latter with as many of the former as fill a block.
+
+    Returns:
+        The name of the result, and the layer's channels (C, D) as sums of those D that the result has.
+    """
+    assert at.slopes is not None
+    slopes, weight, bias = at.slopes.numpy(), at.weight.numpy(), at.bias.numpy()
+    ascending = np.argsort(slopes, kind="stable")
+    late = _whole_blocks(int((slopes < 0).sum()))
+    parts, sums = [], []
+    for chosen, pool_first in ((ascending[late:], True), (ascending[:late], False)):
+        if not len(chosen):
+            continue
+        spare = _whole_blocks(len(chosen)) - len(chosen)
+        kernels = np.pad(weight[chosen], ((0, spare), (0, 0), (0, 0), (0, 0)))
+        bent = np.pad(slopes[chosen], (0, spare))
+        (x,) = graph.add("Conv", "x", graph.constant(kernels), graph.constant(np.pad(bias[chosen], (0, spare))))
+        if pool_first:
+            x, factor = add_bend(graph, _pooled(graph, x, at.pool), bent)
+        else:
+            x, factor = add_bend(graph, x, _below_one(bent))
+            x = _pooled(graph, x, at.pool)
+        parts.append(x)
+        share = np.zeros((len(slopes), len(bent)), np.float32)
+        share[chosen, np.arange(len(chosen))] = factor[: len(chosen)]
+        sums.append(share)
+    (x,) = graph.add("Concat", *parts, axis=1)
+    return x, np.concatenate(sums, axis=1)
 
 
 def _pooled(graph: OnnxGraph, x: str, kernel: int) -> str:
@@ -146,40 +180,17 @@ def _pooled(graph: OnnxGraph, x: str, kernel: int) -> str:
     return x
 
 
-def _taking(order: npt.NDArray[np.intp], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return weights for input channels that lie in another order; channel -1 is not looked at."""
-    taken = weight[:, order]
-    taken[:, order < 0] = 0
-    return taken
+def _taking(weight: Floats, channels: Floats) -> Floats:
+    """Return weights (O, C, H, W) for an input of which the C channels that they want are sums (C, D)."""
+    return np.einsum("ochw,cd->odhw", weight, channels)
 
 
-def _first(graph: OnnxGraph, at: Layer) -> tuple[str, npt.NDArray[np.intp]]:
-    """Add the first convolution, its PReLU and its max pool; return the name and which channel lies where.
+def _below_one(slopes: Tensor | Floats) -> Floats:
+    values = np.asarray(slopes, np.float32)
+    if (values >= 1).any():
+        raise WeightsError("These are not MTCNN's weights: a PReLU has a slope of 1 or more.")
+    return values
 
-    The pool comes first, since a PReLU of a quarter of the values takes a quarter of the time. Where the slope is not
-    negative the two may be exchanged. Where it is, PReLU is max(y, slope * y), and the maximum over a window is the
-    larger of the two maxima; slope * y is a channel of its own of the convolution, which costs little with three
-    input channels.
-    """
-    assert at.slopes is not None
-    weight, bias, slopes = at.weight.numpy(), at.bias.numpy(), at.slopes.numpy()
-    rising, falling = np.flatnonzero(slopes >= 0), np.flatnonzero(slopes < 0)
-    channels = np.concatenate([rising, falling, falling])
-    factor = np.concatenate([np.ones(len(slopes), np.float32), slopes[falling]])
-    spare = -len(channels) % _BLOCK
-    weight = np.pad(weight[channels] * factor[:, None, None, None], ((0, spare), (0, 0), (0, 0), (0, 0)))
-    bias = np.pad(bias[channels] * factor, (0, spare))
-    (x,) = graph.add("Conv", "x", graph.constant(weight), graph.constant(bias))
-    sizes = [len(rising), len(falling), len(falling), *([spare] if spare else [])]
-    a, b, c, *_ = graph.add(
-        "Split", _pooled(graph, x, at.pool), graph.constant(np.array(sizes)), outputs=len(sizes), axis=1
-    )
-    a = _prelu(graph, a, slopes[rising], flat=False)
-    (b,) = graph.add("Max", b, c)
-    # Filled up to whole blocks with what is at hand.
-    fill = -len(slopes) % _BLOCK
-    parts = [a, b]
-    if fill:
-        parts += graph.add("Slice", c, *(graph.constant(np.array([n])) for n in (0, fill, 1)))
-    (x,) = graph.add("Concat", *parts, axis=1)
-    return x, np.concatenate([rising, falling, np.full(fill, -1)])
+
+def _whole_blocks(channels: int) -> int:
+    return -(-channels // _BLOCK) * _BLOCK

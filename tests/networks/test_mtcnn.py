@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -24,7 +26,7 @@ def test_they_compute_what_facenet_pytorch_computes(
     name: str, module: type[torch.nn.Module], size: tuple[int, int], engine: str
 ) -> None:
     net = layers(name, store.load(f"mtcnn-{name}").tensors)
-    run = torch_network(net, torch.device("cpu")) if engine == "torch" else cpu_network(onnx_model(net))
+    run = torch_network(net, torch.device("cpu")) if engine == "torch" else cpu_network(onnx_model(net), 2)
     x = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (3, 3, *size)).astype(np.float32))
     with torch.inference_mode():
         *others, face = module()((x - 127.5) * 0.0078125)
@@ -43,6 +45,14 @@ def test_the_onnx_model_is_valid(name: str) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(WeightsError, match="not the weights of MTCNN's onet"):
         layers("onet", store.load("mtcnn-pnet").tensors)
+
+
+def test_slopes_that_cannot_be_taken_apart_are_refused() -> None:
+    first, second, *others = layers("rnet", store.load("mtcnn-rnet").tensors)
+    assert second.slopes is not None
+    steep = dataclasses.replace(second, slopes=torch.full_like(second.slopes, 1.5))
+    with pytest.raises(WeightsError, match="slope of 1 or more"):
+        onnx_model([first, steep, *others])
 
 
 def test_the_writer_writes_what_onnx_reads() -> None:
