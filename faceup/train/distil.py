@@ -16,13 +16,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.align import align
+from faceup.files import whole_or_not_at_all
 from faceup.geometry import similarity_transform
 from faceup.images import resize
+from faceup.metrics.separation import d_prime
 from faceup.networks.mobilefacenet import load_mobilefacenet
 from faceup.networks.sisn import SisnConfig, load_sisn
 from faceup.runtime.torch_sr import TorchSr
@@ -32,7 +36,9 @@ from faceup.train.faces import ROOM, Face, FaceSet, jittered
 from faceup.train.identity import embedded, network_input, recogniser
 from faceup.train.recipe import DistilRecipe
 from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights, start_from
+from faceup.train.within import normaliser, with_normaliser
 from faceup.types import Image, Pixels
+from faceup.weights import store
 
 ENLARGE = 4
 # A face wider than this many LR pixels does not go through SR in training: it costs much and changes little.
@@ -40,6 +46,8 @@ SR_PX = 48
 # Faces wider than this many pixels are not made larger before they are degraded.
 SOURCE_PX = 160
 BATCH = 64
+# How often every training face is seen at a level, for the normalisation at the end.
+WITHIN_DRAWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +177,9 @@ class DistilTask:
             for numbers in (recipe.train, recipe.validation)
         )
         self.sizes = len(self.train_set.faces), len(self.validation_set.faces)
-        self.columns = (*(level.name for level in self.levels), "mean", "rank1")
-        self.score = "mean"
+        self.columns = (*(level.name for level in self.levels), "mean", "rank1", "dprime")
+        self.score = recipe.score
+        self.normalised: dict[str, float] = {}
         self.metadata = {"network": "mobilefacenet"}
         blends = self.train_set.blends(r.bank_blends, np.random.default_rng((r.seed, 1)))
         self.bank = self._vectors(self.teacher, [*self.train_set.faces.faces, *blends])
@@ -210,9 +219,9 @@ class DistilTask:
             yield network_input(self.train_set.batch(i, seed=self.recipe.seed + 1, size=self.recipe.batch)[0])
 
     def measure(self, state: Mapping[str, Tensor]) -> dict[str, float]:
-        """Return mean cosines to the teacher's vectors by level, their mean, and rank-1 of the last level.
+        """Return mean cosines to the teacher's vectors by level, their mean, and rank-1 and d' of the last level.
 
-        A gallery of all training and validation originals, seen by the same network, stands for rank-1.
+        For these two a gallery of all validation and training originals is seen by the same network.
         """
         net = load_mobilefacenet(state)
         faces = self.validation_set.faces.faces
@@ -226,8 +235,10 @@ class DistilTask:
             found[level.name] = float((_embedded_in_parts(net, seen) * wanted).sum(dim=1).mean())
         found["mean"] = float(np.mean(list(found.values())))
         gallery = torch.cat([self._vectors(net, faces), self._vectors(net, self.train_set.faces.faces)])
-        best = (_embedded_in_parts(net, seen) @ gallery.T).argmax(dim=1)
-        found["rank1"] = float((best == torch.arange(len(faces))).float().mean())
+        similar = _embedded_in_parts(net, seen) @ gallery.T
+        own = torch.eye(*similar.shape, dtype=torch.bool)
+        found["rank1"] = float((similar.argmax(dim=1) == torch.arange(len(faces))).float().mean())
+        found["dprime"] = d_prime(similar[own].numpy(), similar[~own].numpy())
         return found
 
     def shipped(self, net: nn.Module) -> dict[str, Tensor]:
@@ -244,11 +255,41 @@ class DistilTask:
         }
 
     def finish(self, weights: Path) -> None:
-        """Nothing is added."""
+        """Normalise what the written weights make of faces, if the recipe says so and they are not so already."""
+        if not self.recipe.within:
+            return
+        loaded = store.load_file(weights)
+        state = dict(loaded.tensors)
+        if "within" not in loaded.metadata:
+            net = load_mobilefacenet(state)
+            faces = self.train_set.faces.faces
+            rng = np.random.default_rng((self.recipe.seed, 2))
+            badly = [level for level in self.levels if level.ranges is not None for _ in range(WITHIN_DRAWS)]
+            seen = [self._vectors_at(net, faces, level, rng) for level in badly]
+            originals = self._vectors_at(net, faces, Level("original", 1.0, 0.0, None), rng)
+            found = normaliser(originals, seen, [level.share for level in badly], self.recipe.within)
+            state = with_normaliser(state, *found)
+            with whole_or_not_at_all(weights) as path:
+                save_file(state, path, metadata={**loaded.metadata, "within": str(self.recipe.within)})
+        self.normalised = self.measure(state)
+
+    def _vectors_at(
+        self, net: nn.Module, faces: Sequence[Face], level: Level, rng: np.random.Generator
+    ) -> npt.NDArray[np.float64]:
+        """Return the vectors, of any length, of faces at a level."""
+        parts = []
+        for start in range(0, len(faces), BATCH):
+            some = faces[start : start + BATCH]
+            seen, _ = self.train_set.pairs(some, [level] * len(some), [False] * len(some), rng)
+            with torch.no_grad():
+                parts.append(net(network_input(seen)).double().numpy())
+        return np.concatenate(parts)
 
     def about(self, best: Mapping[str, float]) -> dict[str, Any]:
         """Return the measures of the best step and the weights that enlarged."""
         told: dict[str, Any] = {"best_validation": {name: round(value, 4) for name, value in best.items()}}
+        if self.normalised:
+            told["normalised_validation"] = {name: round(value, 4) for name, value in self.normalised.items()}
         if self.start_sha256:
             told["start_sha256"] = self.start_sha256
         if self.sr_sha256:

@@ -88,6 +88,8 @@ class DistilRecipe(Course):
         bank_blends: how many blended faces are compared with, beyond the training faces.
         teacher_share: how much of the teacher is in the shipped weights, which are the mean of both, weighted.
         half: ship the weights as fp16.
+        score: what the best step has most of: `mean` (cosine to the teacher) or `dprime`, of the last level.
+        within: ridge of the normalisation that the shipped weights get at the end (`faceup.train.within`); 0: none.
     """
 
     teacher: str = "mobilefacenet"
@@ -104,9 +106,13 @@ class DistilRecipe(Course):
     bank_blends: int = 0
     teacher_share: float = 0.0
     half: bool = False
+    score: str = "mean"
+    within: float = 0.0
 
     def __post_init__(self) -> None:
         Course.__post_init__(self)
+        if self.score not in ("mean", "dprime"):
+            raise ConfigError(f"Recipe {self.name}: score is mean or dprime, got {self.score!r}.")
         if not self.levels:
             raise ConfigError(f"Recipe {self.name}: levels must say what the student sees.")
         for name, level in self.levels.items():
@@ -118,11 +124,11 @@ class DistilRecipe(Course):
         if abs(sum(level["share"] for level in self.levels.values()) - 1) > 1e-6:
             raise ConfigError(f"Recipe {self.name}: the shares of the levels must sum to 1.")
         shares = (self.sr_share, self.mix, self.teacher_share)
-        weights = (self.agreement, self.contrast, self.excess, self.bank_blends)
+        weights = (self.agreement, self.contrast, self.excess, self.bank_blends, self.within)
         if min(*shares, *weights) < 0 or max(shares) > 1 or self.temperature <= 0:
             raise ConfigError(
-                f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights and bank_blends from 0, "
-                "temperature above 0."
+                f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights, bank_blends and within "
+                "from 0, temperature above 0."
             )
         if self.sr_share and not self.sr:
             raise ConfigError(f"Recipe {self.name}: sr_share needs sr, the weights that enlarge.")

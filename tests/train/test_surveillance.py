@@ -193,6 +193,22 @@ def test_the_excess_term_is_the_mean_square_above_the_teacher_and_the_start(data
     assert losses[1] - losses[0] == pytest.approx(2.0 * sum(squares) / len(squares), rel=1e-2)
 
 
+def test_the_written_weights_are_normalised_once(data_root: Path, tmp_path: Path) -> None:
+    plain = Trainer(distil_recipe(half=False), data_root, tmp_path / "plain", say=quiet)
+    plain.run()
+    trainer = Trainer(distil_recipe(half=False, within=0.2, score="dprime"), data_root, tmp_path / "within", say=quiet)
+    trainer.run()
+    weights = tmp_path / "within" / "weights.safetensors"
+    record = json.loads((tmp_path / "within" / "training.json").read_text())
+    assert record["normalised_validation"].keys() == record["best_validation"].keys()
+    first = load_file(weights)
+    assert not torch.equal(first["linear.weight"], load_file(tmp_path / "plain" / weights.name)["linear.weight"])
+    trainer.task.finish(weights)
+    for key, value in load_file(weights).items():
+        assert torch.equal(value, first[key])
+    check_embedder(registry.build("embed", "mobilefacenet", registry.Options(weights=weights)))
+
+
 def test_teacher_share_is_a_weighted_mean(data_root: Path, tmp_path: Path) -> None:
     trainer = Trainer(distil_recipe(teacher_share=0.25, half=False), data_root, tmp_path, say=quiet)
     teacher = trainer.net.state_dict()["linear.weight"].clone()
@@ -232,6 +248,8 @@ def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
         ({"levels": {"a": {"jitter": 0.4}}}, "has share and maybe"),
         ({"sr_share": 0.5}, "sr_share needs sr"),
         ({"mix": 2.0}, "lie in 0..1"),
+        ({"within": -0.1}, "and within from 0"),
+        ({"score": "rank1"}, "score is mean or dprime"),
     ],
 )
 def test_wrong_distillations_are_refused(changes: dict[str, object], message: str) -> None:
