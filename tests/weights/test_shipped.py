@@ -67,22 +67,27 @@ def test_shipped_networks_beat_bicubic_on_faces_they_never_saw(name: str, shared
 
 def test_the_student_is_that_of_its_recipes_and_had_the_shipped_network_before_it() -> None:
     folder = ROOT / "docs" / "models" / "mobilefacenet-lr"
-    (recipe,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr.yaml")
-    (first,) = read_trainings(ROOT / "pipelines" / "train_mobilefacenet_lr_1.yaml")
-    record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    before = json.loads((folder / "stage-1" / "training.json").read_text(encoding="utf-8"))
-    assert make_recipe(DistilRecipe, record["recipe"]) == recipe
-    # In the first stage the SR network had no name in the catalogue yet, and the stage had the name of both.
-    told = {**before["recipe"], "sr": "sisn-surveillance-x4", "name": "mobilefacenet-lr-1"}
-    assert make_recipe(DistilRecipe, told) == first
-    assert isinstance(recipe, DistilRecipe)
-    assert recipe.start.endswith(f"/{first.name}/weights.safetensors")
-    # The file of the first stage, which was shipped until the second followed.
-    assert record["start_sha256"] == "482fdbd759347cfe1f32a11c51701e0ff0dced26ea5c8bfc4bf5554a8787da33"
-    for stage in (before, record):
-        assert stage["sr_sha256"] == catalog()["sisn-surveillance-x4"].sha256
-        assert stage["steps_done"] == 1000
-    student, teacher = (store.load(name).tensors for name in ("mobilefacenet-lr", recipe.teacher))
+    # In the first stage the SR network had no name in the catalogue yet, and each stage had the network's own name
+    # as long as it was the last.
+    stages: tuple[tuple[str, str, dict[str, str]], ...] = (
+        ("_1", "stage-1", {"sr": "sisn-surveillance-x4", "name": "mobilefacenet-lr-1"}),
+        ("_2", "stage-2", {"name": "mobilefacenet-lr-2"}),
+        ("", "", {}),
+    )
+    start, started_from = "", []
+    for ending, place, names in stages:
+        (recipe,) = read_trainings(ROOT / "pipelines" / f"train_mobilefacenet_lr{ending}.yaml")
+        record = json.loads((folder / place / "training.json").read_text(encoding="utf-8"))
+        assert make_recipe(DistilRecipe, {**record["recipe"], **names}) == recipe
+        assert isinstance(recipe, DistilRecipe)
+        assert recipe.start == start
+        assert record["sr_sha256"] == catalog()["sisn-surveillance-x4"].sha256
+        assert record["steps_done"] == recipe.steps
+        start = f"trainings/{recipe.name}/weights.safetensors"
+        started_from.append(record.get("start_sha256", ""))
+    # The files of the earlier stages, which were shipped until the next followed.
+    assert [digest[:16] for digest in started_from] == ["", "482fdbd759347cfe", "87545483e4b7d50d"]
+    student, teacher = (store.load(name).tensors for name in ("mobilefacenet-lr", "mobilefacenet"))
     assert {key: value.shape for key, value in student.items()} == {key: value.shape for key, value in teacher.items()}
 
 
