@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from faceup.networks._onnx_graph import OnnxGraph
-
-Floats = npt.NDArray[np.float32]
+from faceup.types import Floats
 
 # A slope is at least this far from 1, where nothing would be bent.
 _LEAST_BEND = 1e-6

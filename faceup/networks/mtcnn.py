@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from faceup.errors import WeightsError
 from faceup.networks._onnx_graph import OnnxGraph
-from faceup.networks._onnx_prelu import Floats, add_bend, add_prelu
+from faceup.networks._onnx_prelu import add_bend, add_prelu
+from faceup.types import Floats
 
 # Kernels of the max pools (stride 2) behind the convolutions; 0: none.
 _POOLS = {"pnet": (2, 0, 0), "rnet": (3, 3, 0), "onet": (3, 3, 2, 0)}
