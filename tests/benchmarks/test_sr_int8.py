@@ -25,9 +25,10 @@ def test_the_record() -> None:
         torch.set_num_threads(before)
     check_record(done)
     (table,) = done["tables"]
-    assert [row["system"] for row in table["rows"]] == [bench.NCNN, bench.FLOAT, bench.EIGHT] * 2
-    assert all(max(row["times"] for row in table["rows"][k : k + 2]) == 1 for k in (0, 3))
-    assert [bar["value"] is None for bar in done["bars"]] == [False, False, True, True]
+    assert [row["system"] for row in table["rows"]] == [bench.OFFICIAL, bench.NCNN, bench.FLOAT, bench.EIGHT] * 2
+    assert all(max(row["times"] for row in table["rows"][k : k + 3]) == 1 for k in (0, 4))
+    assert all(row["official"] == 1 for row in table["rows"][::4])
+    assert [bar["value"] is None for bar in done["bars"]] == [False] * 4 + [True] * 2
 
 
 def test_the_cost() -> None:
