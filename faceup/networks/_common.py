@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from faceup.errors import WeightsError
+from faceup.types import Floats
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -34,7 +34,7 @@ class MeanShift(nn.Conv2d):
         self.requires_grad_(False)
 
 
-def as_array(parameter: Tensor | None) -> npt.NDArray[np.float32]:
+def as_array(parameter: Tensor | None) -> Floats:
     """Return a parameter that must be there, e.g. the bias of a convolution whose norm is folded."""
     assert parameter is not None, "a parameter is missing: a norm is not folded"
     return np.asarray(parameter.detach().cpu().numpy(), np.float32)

@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from faceup.errors import WeightsError
 from faceup.networks._common import as_array, fold_norm
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks._onnx_prelu import add_bend
+from faceup.types import Floats
 
 # Blocks of a stage: (width of the expansion, output channels, blocks of the stage after its strided first one).
 _STAGES = (
@@ -194,9 +194,9 @@ def _chain(graph: OnnxGraph, x: str, blocks: Sequence[ConvBlock]) -> str:
     return x
 
 
-def _column(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _column(values: Floats) -> Floats:
     return values[:, None, None, None]
 
 
-def _constants(graph: OnnxGraph, *arrays: npt.NDArray[np.float32]) -> list[str]:
+def _constants(graph: OnnxGraph, *arrays: Floats) -> list[str]:
     return [graph.constant(array) for array in arrays]

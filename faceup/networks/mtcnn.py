@@ -117,24 +117,24 @@ def onnx_model(net: list[Layer]) -> bytes:
     """
     graph = OnnxGraph({"x": ("n", 3, "h", "w")})
     x, channels = _first(graph, net[0])
-    flat = False
-    for at in net[1:]:
-        weight, bias = at.weight.numpy(), graph.constant(at.bias.numpy())
-        if weight.ndim == 4:
-            (x,) = graph.add("Conv", x, graph.constant(_taking(weight, channels)), bias)
-            if at.slopes is not None:
-                x, factor = add_bend(graph, x, _below_one(at.slopes))
-                channels = np.diag(factor)
-            if at.pool:
-                x = _pooled(graph, x, at.pool)
-            continue
-        if not flat:
-            (x,), flat = graph.add("Flatten", x), True
+    convolutions = [at for at in net[1:] if at.weight.dim() == 4]
+    for at in convolutions:
+        held = graph.constant(_taking(at.weight.numpy(), channels)), graph.constant(at.bias.numpy())
+        (x,) = graph.add("Conv", x, *held)
+        if at.slopes is not None:
+            x, factor = add_bend(graph, x, _below_one(at.slopes))
+            channels = np.diag(factor)
+        if at.pool:
+            x = _pooled(graph, x, at.pool)
+    for number, at in enumerate(net[1 + len(convolutions) :]):
+        weight = at.weight.numpy()
+        if number == 0:
+            (x,) = graph.add("Flatten", x)
             # It was trained on columns, rows, channels in this order, and gets channels, rows, columns.
             side = math.isqrt(weight.shape[1] // len(channels))
             square = weight.reshape(-1, side, side, len(channels)).transpose(0, 3, 2, 1)
             weight = _taking(square, channels).reshape(weight.shape)
-        (x,) = graph.add("Gemm", x, graph.constant(weight), bias, transB=1)
+        (x,) = graph.add("Gemm", x, graph.constant(weight), graph.constant(at.bias.numpy()), transB=1)
         if at.slopes is not None:
             x = add_prelu(graph, x, _below_one(at.slopes))
     last = net[-1].weight

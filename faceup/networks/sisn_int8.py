@@ -24,8 +24,8 @@ from faceup.errors import ConfigError
 from faceup.networks._common import as_array
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks.sisn import AttentionGroup, PlainConv, Sisn, SplitAttention, SplitAttentionBlock
+from faceup.types import Floats
 
-Floats = npt.NDArray[np.float32]
 # Smallest and largest value of a tensor.
 Range = tuple[float, float]
 RunModel = Callable[[bytes], Callable[[Floats], list[Floats]]]

@@ -130,6 +130,8 @@ class DistilRecipe(Course):
                 f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights, bank_blends and within "
                 "from 0, temperature above 0."
             )
+        if self.within and not any("ranges" in level for level in self.levels.values()):
+            raise ConfigError(f"Recipe {self.name}: within needs a level with ranges, faces that are seen badly.")
         if self.sr_share and not self.sr:
             raise ConfigError(f"Recipe {self.name}: sr_share needs sr, the weights that enlarge.")
 

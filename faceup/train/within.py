@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.utils.fusion import fuse_linear_bn_weights
 
 Matrix = npt.NDArray[np.float64]
 
-_NORM = ("weight", "bias", "running_mean", "running_var")
+_NORM = ("running_mean", "running_var", "weight", "bias")
 # Of torch's batch norms.
 _EPS = 1e-5
 
@@ -50,13 +51,13 @@ def with_normaliser(state: Mapping[str, Tensor], matrix: Matrix, centre: Matrix)
 
     Its last batch norm becomes a mere addition.
     """
-    value = {key: state[key].double().numpy() for key in ("linear.weight", *(f"bn.{part}" for part in _NORM))}
-    gain = value["bn.weight"] / np.sqrt(value["bn.running_var"] + _EPS)
-    shift = value["bn.bias"] - gain * value["bn.running_mean"]
-    size = len(gain)
+    mean, variance, gain, shift = (state[f"bn.{part}"].double() for part in _NORM)
+    folded = fuse_linear_bn_weights(state["linear.weight"].double(), None, mean, variance, _EPS, gain, shift)
+    weight, bias = (part.detach().numpy() for part in folded)
+    size = len(bias)
     changed = {
-        "linear.weight": matrix @ (gain[:, None] * value["linear.weight"]),
-        "bn.bias": matrix @ (shift - centre),
+        "linear.weight": matrix @ weight,
+        "bn.bias": matrix @ (bias - centre),
         "bn.weight": np.full(size, np.sqrt(1 + _EPS)),
         "bn.running_mean": np.zeros(size),
         "bn.running_var": np.ones(size),

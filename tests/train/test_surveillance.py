@@ -249,6 +249,7 @@ def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
         ({"sr_share": 0.5}, "sr_share needs sr"),
         ({"mix": 2.0}, "lie in 0..1"),
         ({"within": -0.1}, "and within from 0"),
+        ({"within": 0.1, "levels": {"a": {"share": 1.0}}}, "within needs a level with ranges"),
         ({"score": "rank1"}, "score is mean or dprime"),
     ],
 )
