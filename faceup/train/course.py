@@ -71,3 +71,37 @@ class Course:
             return float(self.lr * 0.5 ** (step // self.halve_every))
         done = (step - self.warmup) / max(1, self.steps - self.warmup)
         return 0.5 * self.lr * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikenessCourse(Course):
+    """The course of a training whose loss compares vectors of faces: 1 - cosine to the original, and these terms.
+
+    Attributes:
+        agreement: weight of the squared difference between the similarities to all faces and those of the original.
+        contrast: weight of the divergence between both as distributions over all faces, which parts impostors.
+        temperature: of these distributions.
+        excess: weight of the squared part by which a similarity to another face lies above both `excess_from` and
+            that between the originals; it lowers the impostors of the highest scores.
+        excess_from: similarity from which that part counts.
+        bank_blends: how many blended faces are compared with, beyond the training faces.
+    """
+
+    agreement: float = 0.0
+    contrast: float = 0.0
+    temperature: float = 0.1
+    excess: float = 0.0
+    excess_from: float = 0.0
+    bank_blends: int = 0
+
+    def __post_init__(self) -> None:
+        Course.__post_init__(self)
+        if min(self.agreement, self.contrast, self.excess, self.bank_blends) < 0 or self.temperature <= 0:
+            raise ConfigError(
+                f"Recipe {self.name}: agreement, contrast, excess and bank_blends start at 0, temperature lies above 0."
+            )
+
+    @property
+    def compares_others(self) -> bool:
+        """Whether a term needs the vectors of other faces."""
+        return max(self.agreement, self.contrast, self.excess) > 0

@@ -1,9 +1,7 @@
 """Distillation: a recogniser learns to see in a bad picture of a face what its teacher sees in the original.
 
-No identity is labelled. Four terms, each on unit vectors: the cosine to the teacher's vector of the original; the
-agreement of the similarities to many other faces, the batch's and a bank's of all training faces and blends of them;
-with those similarities as distributions, their divergence, which pushes the other faces of the bank away; and the
-excess of the highest of them over the teacher's, which is what a false match is made of.
+No identity is labelled; the terms of the loss are those of `faceup.train.likeness`, with the teacher's vectors of the
+originals.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -24,7 +21,6 @@ from torch.nn import functional as F
 
 from faceup.align import align
 from faceup.files import whole_or_not_at_all
-from faceup.geometry import similarity_transform
 from faceup.images import resize
 from faceup.metrics.separation import d_prime
 from faceup.networks.mobilefacenet import load_mobilefacenet
@@ -34,6 +30,7 @@ from faceup.train.data import to_tensor
 from faceup.train.degrade import Ranges, degrade, expose, make_ranges
 from faceup.train.faces import ROOM, Face, FaceSet, jittered
 from faceup.train.identity import embedded, network_input, recogniser
+from faceup.train.likeness import BATCH, bank_of, embedded_in_parts, original_vectors, unlikeness
 from faceup.train.recipe import DistilRecipe
 from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights, start_from
 from faceup.train.within import normaliser, with_normaliser
@@ -45,7 +42,6 @@ ENLARGE = 4
 SR_PX = 48
 # Faces wider than this many pixels are not made larger before they are degraded.
 SOURCE_PX = 160
-BATCH = 64
 # How often every training face is seen at a level, for the normalisation at the end.
 WITHIN_DRAWS = 2
 
@@ -81,20 +77,8 @@ class DistilSet:
         return self.pairs([self._draw(rng) for _ in range(size)], shown, enlarged, rng)
 
     def _draw(self, rng: np.random.Generator) -> Face:
-        face = self._one(rng)
-        return self._blend(face, rng) if rng.random() < self.mix else face
-
-    def _blend(self, face: Face, rng: np.random.Generator) -> Face:
-        return blended(face, self._one(rng), rng.uniform(0.3, 0.7))
-
-    def blends(self, count: int, rng: np.random.Generator) -> Iterator[Face]:
-        """Yield faces that nobody has."""
-        for _ in range(count):
-            yield self._blend(self._one(rng), rng)
-
-    def _one(self, rng: np.random.Generator) -> Face:
-        face = self.faces.faces[int(rng.integers(len(self.faces)))]
-        return face.mirrored() if rng.integers(2) else face
+        face = self.faces.draw(rng)
+        return self.faces.blend(face, rng) if rng.random() < self.mix else face
 
     def pairs(
         self, faces: Sequence[Face], levels: Sequence[Level], enlarged: Sequence[bool], rng: np.random.Generator
@@ -138,17 +122,6 @@ def _aligned(larger: Image, face: Face) -> Pixels:
     return align(larger, ((face.landmarks + 0.5) * ENLARGE - 0.5).astype(np.float32)).pixels
 
 
-def blended(face: Face, other: Face, share: float) -> Face:
-    """Return a face that nobody has: `other` laid over `face` by its landmarks, `share` of it."""
-    matrix = similarity_transform(other.landmarks, face.landmarks)
-    height, width = face.pixels.shape[:2]
-    laid = cv2.warpAffine(other.pixels, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    mixed = cv2.addWeighted(face.pixels, 1 - share, np.asarray(laid, np.uint8), share, 0)
-    moved = other.landmarks @ matrix[:, :2].T + matrix[:, 2]
-    points = (1 - share) * face.landmarks + share * moved
-    return Face(np.asarray(mixed, np.uint8), points.astype(np.float32), face.width)
-
-
 class DistilTask:
     """A student of a MobileFaceNet; see `faceup.train.tasks.Task`."""
 
@@ -181,37 +154,18 @@ class DistilTask:
         self.score = recipe.score
         self.normalised: dict[str, float] = {}
         self.metadata = {"network": "mobilefacenet"}
-        blends = self.train_set.blends(r.bank_blends, np.random.default_rng((r.seed, 1)))
-        self.bank = self._vectors(self.teacher, [*self.train_set.faces.faces, *blends])
+        self.bank = bank_of(self.teacher, self.train_set.faces, r.bank_blends, r.seed)
         self.batches: Ahead[tuple[Tensor, Tensor]] = Ahead(
             lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch)
         )
 
-    def _vectors(self, net: nn.Module, faces: Sequence[Face]) -> Tensor:
-        """Return the vectors of original faces."""
-        return _embedded_in_parts(net, to_tensor([align(Image(face.pixels), face.landmarks).pixels for face in faces]))
-
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
-        """Return the weighted sum of the terms that this module's text names."""
-        r = self.recipe
+        """Return the weighted sum of the terms."""
         seen, originals = self.batches.get(step)
         with torch.no_grad():
             wanted = embedded(self.teacher, originals.contiguous(memory_format=torch.channels_last))
         got = F.normalize(forward(network_input(seen)))
-        loss = 1 - (got * wanted).sum(dim=1).mean()
-        others = torch.cat([self.bank, wanted])
-        similar, should = got @ others.T, wanted @ others.T
-        if r.agreement:
-            among = ((got @ got.T - wanted @ wanted.T) ** 2).mean()
-            loss = loss + r.agreement * (((similar - should) ** 2).mean() + among)
-        if r.contrast:
-            target = (should / r.temperature).softmax(dim=1)
-            found = (similar / r.temperature).log_softmax(dim=1)
-            loss = loss + r.contrast * F.kl_div(found, target, reduction="batchmean")
-        if r.excess:
-            above = F.relu(similar - should.clamp(min=r.excess_from))
-            loss = loss + r.excess * (above**2).mean()
-        return loss
+        return unlikeness(self.recipe, got, wanted, self.bank)
 
     def inputs(self) -> Iterator[Tensor]:
         """Yield what the student sees at steps that the training has not."""
@@ -225,17 +179,17 @@ class DistilTask:
         """
         net = load_mobilefacenet(state)
         faces = self.validation_set.faces.faces
-        wanted = self._vectors(self.teacher, faces)
+        wanted = original_vectors(self.teacher, faces)
         found: dict[str, float] = {}
         seen = torch.zeros(0)
         for level in self.levels:
             rng = np.random.default_rng(0)
             by_network = [n % 2 == 1 and self.recipe.sr_share > 0 for n in range(len(faces))]
             seen, _ = self.validation_set.pairs(faces, [level] * len(faces), by_network, rng)
-            found[level.name] = float((_embedded_in_parts(net, seen) * wanted).sum(dim=1).mean())
+            found[level.name] = float((embedded_in_parts(net, seen) * wanted).sum(dim=1).mean())
         found["mean"] = float(np.mean(list(found.values())))
-        gallery = torch.cat([self._vectors(net, faces), self._vectors(net, self.train_set.faces.faces)])
-        similar = _embedded_in_parts(net, seen) @ gallery.T
+        gallery = torch.cat([original_vectors(net, faces), original_vectors(net, self.train_set.faces.faces)])
+        similar = embedded_in_parts(net, seen) @ gallery.T
         own = torch.eye(*similar.shape, dtype=torch.bool)
         found["rank1"] = float((similar.argmax(dim=1) == torch.arange(len(faces))).float().mean())
         found["dprime"] = d_prime(similar[own].numpy(), similar[~own].numpy())
@@ -296,8 +250,3 @@ class DistilTask:
             told["sr_sha256"] = self.sr_sha256
         told["training_pictures_without_a_face"] = self.train_set.faces.left_out
         return told
-
-
-def _embedded_in_parts(net: nn.Module, aligned: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([embedded(net, aligned[i : i + BATCH]) for i in range(0, len(aligned), BATCH)])

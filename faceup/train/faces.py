@@ -14,6 +14,7 @@ from faceup.align import align
 from faceup.detect import chosen_face
 from faceup.errors import DataError
 from faceup.files import shown, whole_or_not_at_all
+from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.protocols import Detector
 from faceup.train.data import numbered_files, to_tensor
@@ -111,6 +112,30 @@ class FaceSet:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def draw(self, rng: np.random.Generator) -> Face:
+        """Return a face, mirrored or not."""
+        face = self.faces[int(rng.integers(len(self)))]
+        return face.mirrored() if rng.integers(2) else face
+
+    def blend(self, face: Face, rng: np.random.Generator) -> Face:
+        """Return a face that nobody has: `face` blended with another."""
+        return blended(face, self.draw(rng), rng.uniform(0.3, 0.7))
+
+    def blends(self, count: int, rng: np.random.Generator) -> list[Face]:
+        """Return faces that nobody has."""
+        return [self.blend(self.draw(rng), rng) for _ in range(count)]
+
+
+def blended(face: Face, other: Face, share: float) -> Face:
+    """Return a face that nobody has: `other` laid over `face` by its landmarks, `share` of it."""
+    matrix = similarity_transform(other.landmarks, face.landmarks)
+    height, width = face.pixels.shape[:2]
+    laid = cv2.warpAffine(other.pixels, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    mixed = cv2.addWeighted(face.pixels, 1 - share, np.asarray(laid, np.uint8), share, 0)
+    moved = other.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    points = (1 - share) * face.landmarks + share * moved
+    return Face(np.asarray(mixed, np.uint8), points.astype(np.float32), face.width)
 
 
 def _located(pictures: list[Image]) -> Floats:

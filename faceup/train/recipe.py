@@ -9,15 +9,15 @@ from typing import Any
 from faceup.errors import ConfigError, unknown_name
 from faceup.files import shown
 from faceup.recipe import make_recipe, read_yaml
-from faceup.train.course import Course
+from faceup.train.course import LikenessCourse
 from faceup.train.degrade import make_ranges
 
 DEGRADATIONS = ("bicubic", "surveillance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainRecipe(Course):
-    """The training of a super-resolution network; see `Course` for what all trainings have.
+class TrainRecipe(LikenessCourse):
+    """The training of a super-resolution network; see `Course` and `LikenessCourse` for the rest.
 
     Attributes:
         network: a module of `faceup.networks`.
@@ -27,8 +27,8 @@ class TrainRecipe(Course):
             `surveillance` is `faceup.train.degrade` on crops of the face.
         degradation_ranges: for `surveillance`, what differs from the defaults of `faceup.train.degrade.Ranges`.
         start: weights to begin with in the place of random ones: a name of the catalogue or a file.
-        identity: weight of the identity term, 1 - cosine of mobilefacenet's embeddings of the super-resolved
-            and the original face, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
+        identity: weight of the identity term, how unlike mobilefacenet finds the super-resolved and the original face
+            by the terms of `LikenessCourse`, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
         identity_from: step at which the identity term sets in; before it the loss is L1 alone.
         alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
         patch: side of the LR crop in pixels; with `surveillance` the crops are as large as the faces need, and their
@@ -49,7 +49,7 @@ class TrainRecipe(Course):
     exemplars: int = 0
 
     def __post_init__(self) -> None:
-        Course.__post_init__(self)
+        LikenessCourse.__post_init__(self)
         if self.patch < 1:
             raise ConfigError(f"Recipe {self.name}: patch must be at least 1, got {self.patch}.")
         if self.exemplars < 0 or (self.exemplars and self.network != "lcge"):
@@ -64,10 +64,12 @@ class TrainRecipe(Course):
         make_ranges(self.degradation_ranges)
         if min(self.identity, self.identity_from, self.alignment_jitter) < 0:
             raise ConfigError(f"Recipe {self.name}: identity, identity_from and alignment_jitter start at 0.")
+        if self.compares_others and not self.identity:
+            raise ConfigError(f"Recipe {self.name}: agreement, contrast and excess are parts of identity, which is 0.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DistilRecipe(Course):
+class DistilRecipe(LikenessCourse):
     """The training of a recogniser that sees bad pictures as its teacher sees the good ones; no identity labels.
 
     Attributes:
@@ -79,13 +81,6 @@ class DistilRecipe(Course):
         sr: weights of SISN x4, a name of the catalogue or a file, that enlarge in the place of bicubic.
         sr_share: share of the degraded faces that they enlarge.
         mix: probability that a face is blended with another into one that nobody has.
-        agreement: weight of the squared difference between the student's and the teacher's similarities to all faces.
-        contrast: weight of the divergence between both as distributions over all faces, which parts impostors.
-        temperature: of these distributions.
-        excess: weight of the squared part by which a similarity to another face lies above both `excess_from` and
-            what the teacher finds between the originals; it lowers the impostors of the highest scores.
-        excess_from: similarity from which that part counts.
-        bank_blends: how many blended faces are compared with, beyond the training faces.
         teacher_share: how much of the teacher is in the shipped weights, which are the mean of both, weighted.
         half: ship the weights as fp16.
         score: what the best step has most of: `mean` (cosine to the teacher) or `dprime`, of the last level.
@@ -98,19 +93,13 @@ class DistilRecipe(Course):
     sr: str = ""
     sr_share: float = 0.0
     mix: float = 0.0
-    agreement: float = 0.0
-    contrast: float = 0.0
-    temperature: float = 0.1
-    excess: float = 0.0
-    excess_from: float = 0.0
-    bank_blends: int = 0
     teacher_share: float = 0.0
     half: bool = False
     score: str = "mean"
     within: float = 0.0
 
     def __post_init__(self) -> None:
-        Course.__post_init__(self)
+        LikenessCourse.__post_init__(self)
         if self.score not in ("mean", "dprime"):
             raise ConfigError(f"Recipe {self.name}: score is mean or dprime, got {self.score!r}.")
         if not self.levels:
@@ -124,12 +113,8 @@ class DistilRecipe(Course):
         if abs(sum(level["share"] for level in self.levels.values()) - 1) > 1e-6:
             raise ConfigError(f"Recipe {self.name}: the shares of the levels must sum to 1.")
         shares = (self.sr_share, self.mix, self.teacher_share)
-        weights = (self.agreement, self.contrast, self.excess, self.bank_blends, self.within)
-        if min(*shares, *weights) < 0 or max(shares) > 1 or self.temperature <= 0:
-            raise ConfigError(
-                f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, weights, bank_blends and within "
-                "from 0, temperature above 0."
-            )
+        if min(*shares, self.within) < 0 or max(shares) > 1:
+            raise ConfigError(f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, within starts at 0.")
         if self.within and not any("ranges" in level for level in self.levels.values()):
             raise ConfigError(f"Recipe {self.name}: within needs a level with ranges, faces that are seen badly.")
         if self.sr_share and not self.sr:

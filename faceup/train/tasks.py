@@ -24,6 +24,7 @@ from faceup.train.degrade import make_ranges
 from faceup.train.exemplars import add_bank
 from faceup.train.faces import FaceSet, SurveillanceSet, jittered
 from faceup.train.identity import IdentityTerm
+from faceup.train.likeness import bank_of, unlikeness
 from faceup.train.recipe import TrainRecipe
 from faceup.weights import store
 
@@ -105,6 +106,9 @@ class SrTask:
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
         self.identity = IdentityTerm() if recipe.degradation == "surveillance" else None
         self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
+        self.bank = torch.zeros(0)
+        if r.compares_others and self.identity is not None and isinstance(self.train_set, SurveillanceSet):
+            self.bank = bank_of(self.identity.net, self.train_set.faces, r.bank_blends, r.seed)
         self.score = "identity" if recipe.identity else "psnr"
         self.sizes = len(self.train_set), len(self.validation_set)
         options = json.dumps({**recipe.network_options, "scale": recipe.scale}, sort_keys=True)
@@ -126,7 +130,8 @@ class SrTask:
             landmarks, originals = faces
             rng = np.random.default_rng((r.seed, step, 1))
             found = np.stack([jittered(points, r.alignment_jitter, rng) for points in landmarks])
-            loss = loss + r.identity * self.identity(out, found, originals)
+            got, wanted = self.identity.vectors(out, found, originals)
+            loss = loss + r.identity * unlikeness(r, got, wanted, self.bank)
         return loss
 
     def inputs(self) -> Iterator[Tensor]:

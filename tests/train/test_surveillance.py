@@ -15,11 +15,12 @@ from safetensors.torch import load_file
 from faceup import registry
 from faceup.errors import ConfigError, DataError
 from faceup.images import read_image, resize
-from faceup.train.distil import DistilSet, DistilTask, Level, blended
-from faceup.train.faces import FaceSet, SurveillanceSet
+from faceup.train.distil import DistilSet, DistilTask, Level
+from faceup.train.faces import FaceSet, SurveillanceSet, blended
 from faceup.train.identity import embedded
 from faceup.train.loop import Trainer, finished
 from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
+from faceup.train.tasks import SrTask
 from faceup.weights.catalog import catalog
 from tests.conftest import ROOT
 from tests.contracts import check_embedder
@@ -124,6 +125,30 @@ def test_training_with_the_identity_term_resumes_to_the_same_weights(data_root: 
     assert record["training_pictures_without_a_face"] == [4]
     assert -1 <= record["best_validation_identity"] <= 1
     assert (tmp_path / "whole" / "curves.csv").read_text().startswith("step,lr,loss,psnr,identity,seconds\n")
+
+
+def test_the_identity_term_is_weighed_and_has_the_terms_of_the_recipe(data_root: Path, tmp_path: Path) -> None:
+    """Against a loop over all pairs of faces; landmarks without noise, so that nothing is drawn at random."""
+    plain = sr_recipe(identity=0, alignment_jitter=0, freeze_norms=True)
+    with_terms = replace(plain, identity=3.0, identity_from=0, agreement=0.5, bank_blends=2)
+    losses = []
+    for recipe in (plain, with_terms):
+        trainer = Trainer(recipe, data_root, tmp_path / str(recipe.identity), say=quiet)
+        losses.append(trainer.task.loss(trainer.net.eval(), 0).item())
+    task = trainer.task
+    assert isinstance(task, SrTask)
+    assert isinstance(task.train_set, SurveillanceSet)
+    assert task.identity is not None
+    assert len(task.bank) == 4 + 2
+    (lr,), _, landmarks, originals = task.train_set.batch(0, seed=plain.seed, size=plain.batch, patch=plain.patch)
+    with torch.no_grad():
+        rows = [one.numpy() for one in task.identity.vectors(trainer.net(lr), landmarks, originals)]
+    got, wanted = rows
+    others = [*task.bank.numpy(), *wanted]
+    cosine = np.mean([one @ other for one, other in zip(got, wanted, strict=True)])
+    to_others = np.mean([(one @ x - other @ x) ** 2 for one, other in zip(got, wanted, strict=True) for x in others])
+    among = np.mean([(got[i] @ got[j] - wanted[i] @ wanted[j]) ** 2 for i in range(len(got)) for j in range(len(got))])
+    assert losses[1] - losses[0] == pytest.approx(3.0 * (1 - cosine + 0.5 * (to_others + among)), rel=1e-3)
 
 
 def test_weights_to_start_from(data_root: Path, tmp_path: Path) -> None:
@@ -248,7 +273,7 @@ def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
         ({"levels": {"a": {"jitter": 0.4}}}, "has share and maybe"),
         ({"sr_share": 0.5}, "sr_share needs sr"),
         ({"mix": 2.0}, "lie in 0..1"),
-        ({"within": -0.1}, "and within from 0"),
+        ({"within": -0.1}, "within starts at 0"),
         ({"within": 0.1, "levels": {"a": {"share": 1.0}}}, "within needs a level with ranges"),
         ({"score": "rank1"}, "score is mean or dprime"),
     ],
@@ -264,6 +289,7 @@ def test_wrong_distillations_are_refused(changes: dict[str, object], message: st
         ({"degradation": "surveilance"}, "did you mean 'surveillance'"),
         ({"degradation": "bicubic"}, "identity need degradation: surveillance"),
         ({"identity": -1}, "start at 0"),
+        ({"identity": 0, "excess": 3.0}, "parts of identity, which is 0"),
         ({"degradation_ranges": {"noise": [0, 1]}}, "noise"),
     ],
 )
