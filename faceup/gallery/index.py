@@ -55,7 +55,8 @@ def build_index(vectors: Floats, kind: str) -> Any:
 
     Args:
         vectors: (N, D) float32 of unit length.
-        kind: `flat`: exact; `ivf`: about 4 sqrt(N) cells, of which a search looks into `nprobe`; `hnsw`: a graph.
+        kind: `flat`: exact; `ivf`: about 4 sqrt(N) cells, of which a search looks into `nprobe`; `hnsw`: a graph
+            over the rows in half precision.
     """
     faiss = need_faiss()
     n, d = vectors.shape
@@ -69,7 +70,8 @@ def build_index(vectors: Floats, kind: str) -> Any:
         index.cp.max_points_per_centroid = TRAINING_ROWS
         index.train(vectors if n else np.eye(1, d, dtype=np.float32))
     elif kind == "hnsw":
-        index = faiss.IndexHNSWFlat(d, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+        # Half the bytes to read are a third of the time to build; the scores are computed anew from the embeddings.
+        index = faiss.IndexHNSWSQ(d, faiss.ScalarQuantizer.QT_fp16, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
     else:
         raise unknown_name("index", kind, KINDS)
     if n:

@@ -29,10 +29,10 @@ from faceup.runtime.torch_sr import TorchSr
 from faceup.train.data import to_tensor
 from faceup.train.degrade import Ranges, degrade, expose, make_ranges
 from faceup.train.faces import ROOM, Face, FaceSet, jittered
-from faceup.train.identity import embedded, network_input, recogniser
+from faceup.train.identity import embedded_fast, network_input, recogniser
 from faceup.train.likeness import BATCH, bank_of, embedded_in_parts, original_vectors, unlikeness
 from faceup.train.recipe import DistilRecipe
-from faceup.train.tasks import NORM_BATCHES, Ahead, named_weights, start_from
+from faceup.train.tasks import NORM_BATCHES, Ahead, start_from
 from faceup.train.within import normaliser, with_normaliser
 from faceup.types import Image, Pixels
 from faceup.weights import store
@@ -127,10 +127,11 @@ class DistilTask:
 
     def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
-        # With channels last the CPU takes half the time forward; backward it takes more.
-        self.teacher = recogniser(recipe.teacher).to(memory_format=torch.channels_last)
+        teacher = store.load_named(recipe.teacher)
+        self.teacher, self.teacher_sha256 = recogniser(teacher), teacher.sha256
         self.start_sha256 = ""
-        self.net: nn.Module = recogniser(recipe.teacher)
+        # Backward, with respect to its weights, the other layout is the quicker one.
+        self.net: nn.Module = recogniser(teacher).to(memory_format=torch.contiguous_format)
         if recipe.start:
             self.start_sha256 = start_from(self.net, recipe.start)
         self.net.requires_grad_(True)
@@ -141,7 +142,7 @@ class DistilTask:
         ]  # fmt: skip
         self.sr_sha256, sr = "", None
         if recipe.sr:
-            loaded = named_weights(recipe.sr)
+            loaded = store.load_named(recipe.sr)
             self.sr_sha256 = loaded.sha256
             config = SisnConfig(**json.loads(loaded.metadata["options"]))
             sr = TorchSr(load_sisn(loaded.tensors, config), ENLARGE, "cpu")
@@ -163,7 +164,7 @@ class DistilTask:
         """Return the weighted sum of the terms."""
         seen, originals = self.batches.get(step)
         with torch.no_grad():
-            wanted = embedded(self.teacher, originals.contiguous(memory_format=torch.channels_last))
+            wanted = embedded_fast(self.teacher, originals)
         got = F.normalize(forward(network_input(seen)))
         return unlikeness(self.recipe, got, wanted, self.bank)
 
@@ -244,6 +245,7 @@ class DistilTask:
         told: dict[str, Any] = {"best_validation": {name: round(value, 4) for name, value in best.items()}}
         if self.normalised:
             told["normalised_validation"] = {name: round(value, 4) for name, value in self.normalised.items()}
+        told["teacher_sha256"] = self.teacher_sha256
         if self.start_sha256:
             told["start_sha256"] = self.start_sha256
         if self.sr_sha256:

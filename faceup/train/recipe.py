@@ -27,8 +27,9 @@ class TrainRecipe(LikenessCourse):
             `surveillance` is `faceup.train.degrade` on crops of the face.
         degradation_ranges: for `surveillance`, what differs from the defaults of `faceup.train.degrade.Ranges`.
         start: weights to begin with in the place of random ones: a name of the catalogue or a file.
-        identity: weight of the identity term, how unlike mobilefacenet finds the super-resolved and the original face
-            by the terms of `LikenessCourse`, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
+        identity: weight of the identity term, how unlike a recogniser finds the super-resolved and the original face by
+            the terms of `LikenessCourse`, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
+        recognizer: weights of that recogniser, MobileFaceNet: a name of the catalogue or a file.
         identity_from: step at which the identity term sets in; before it the loss is L1 alone.
         alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
         patch: side of the LR crop in pixels; with `surveillance` the crops are as large as the faces need, and their
@@ -43,6 +44,7 @@ class TrainRecipe(LikenessCourse):
     degradation_ranges: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     identity: float = 0.0
+    recognizer: str = "mobilefacenet"
     identity_from: int = 0
     alignment_jitter: float = 0.0
     patch: int = 32
@@ -73,7 +75,7 @@ class DistilRecipe(LikenessCourse):
     """The training of a recogniser that sees bad pictures as its teacher sees the good ones; no identity labels.
 
     Attributes:
-        teacher: weights of the catalogue, MobileFaceNet.
+        teacher: weights of a MobileFaceNet, a name of the catalogue or a file.
         start: weights that the student begins with, a name of the catalogue or a file; without it, the teacher's.
         levels: what the student sees, by name: `share` of the faces, `jitter` of the landmarks as a share of the
             distance of the eyes, and `ranges` of the degradation as in `faceup.train.degrade.Ranges`; without `ranges`

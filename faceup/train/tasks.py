@@ -104,7 +104,7 @@ class SrTask:
             return PairSet(folder, first, last, recipe.scale, components=components)
 
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
-        self.identity = IdentityTerm() if recipe.degradation == "surveillance" else None
+        self.identity = IdentityTerm(r.recognizer) if recipe.degradation == "surveillance" else None
         self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
         self.bank = torch.zeros(0)
         if r.compares_others and self.identity is not None and isinstance(self.train_set, SurveillanceSet):
@@ -175,19 +175,11 @@ class SrTask:
             told["best_validation_identity"] = round(best["identity"], 4)
         if self.started_from:
             told["started_from_sha256"] = self.started_from
+        if self.identity is not None and self.recipe.identity:
+            told["recognizer_sha256"] = self.identity.sha256
         if isinstance(self.train_set, SurveillanceSet):
             told["training_pictures_without_a_face"] = self.train_set.faces.left_out
         return told
-
-
-def named_weights(name: str) -> store.LoadedWeights:
-    """Read weights by a name of the catalogue or from a file.
-
-    Raises:
-        ConfigError: neither a file nor a known name.
-        WeightsError: missing or damaged.
-    """
-    return store.load_file(Path(name)) if Path(name).is_file() else store.load(name)
 
 
 def start_from(net: nn.Module, start: str) -> str:
@@ -196,7 +188,7 @@ def start_from(net: nn.Module, start: str) -> str:
     Raises:
         WeightsError: missing, damaged, or of another shape.
     """
-    loaded = named_weights(start)
+    loaded = store.load_named(start)
     try:
         net.load_state_dict(loaded.tensors)
     except RuntimeError as error:

@@ -133,6 +133,16 @@ def load_file(path: Path) -> LoadedWeights:
     return LoadedWeights(tensors, metadata, sha256_hex(data), path.name)
 
 
+def load_named(name: str) -> LoadedWeights:
+    """Read weights by a name of the catalogue or from a file.
+
+    Raises:
+        ConfigError: neither a file nor a known name.
+        WeightsError: missing or damaged.
+    """
+    return load_file(Path(name)) if Path(name).is_file() else load(name)
+
+
 def _read(path: Path) -> bytes:
     try:
         status = path.stat()

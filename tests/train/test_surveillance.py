@@ -13,14 +13,17 @@ from PIL import Image as PilImage
 from safetensors.torch import load_file
 
 from faceup import registry
+from faceup.align import align
 from faceup.errors import ConfigError, DataError
 from faceup.images import read_image, resize
+from faceup.networks.mobilefacenet import load_mobilefacenet
 from faceup.train.distil import DistilSet, DistilTask, Level
 from faceup.train.faces import FaceSet, SurveillanceSet, blended
 from faceup.train.identity import embedded
 from faceup.train.loop import Trainer, finished
 from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
 from faceup.train.tasks import SrTask
+from faceup.types import Image
 from faceup.weights.catalog import catalog
 from tests.conftest import ROOT
 from tests.contracts import check_embedder
@@ -232,6 +235,26 @@ def test_the_written_weights_are_normalised_once(data_root: Path, tmp_path: Path
     for key, value in load_file(weights).items():
         assert torch.equal(value, first[key])
     check_embedder(registry.build("embed", "mobilefacenet", registry.Options(weights=weights)))
+
+
+def test_recogniser_and_teacher_may_be_files_and_are_recorded_by_their_hash(data_root: Path, tmp_path: Path) -> None:
+    file = ROOT / "faceup" / "weights" / "files" / "mobilefacenet-lr.safetensors"
+    sha256 = catalog()["mobilefacenet-lr"].sha256
+    for recipe, key in (
+        (sr_recipe(recognizer=str(file), steps=1, identity_from=0), "recognizer_sha256"),
+        (distil_recipe(teacher=str(file), steps=1, bank_blends=1), "teacher_sha256"),
+    ):
+        trainer = Trainer(recipe, data_root, tmp_path / key, say=quiet)
+        trainer.run()
+        task = trainer.task
+        assert json.loads((tmp_path / key / "training.json").read_text())[key] == sha256
+    assert isinstance(task, DistilTask)
+    own = load_mobilefacenet(load_file(file))
+    faces = [align(Image(face.pixels), face.landmarks) for face in task.train_set.faces.faces]
+    rows = embedded(
+        own, torch.stack([torch.from_numpy(face.pixels.transpose(2, 0, 1).copy()).float() for face in faces])
+    )
+    torch.testing.assert_close(task.bank[:4], rows.detach(), atol=1e-5, rtol=0)
 
 
 def test_teacher_share_is_a_weighted_mean(data_root: Path, tmp_path: Path) -> None:
