@@ -8,6 +8,8 @@
 LONDON holds `neutral` and `smiling`. The gallery is the neutral photos and all of FACES256, whose people are nobody's
 probes. Probes are the smiling photos through `faceup simulate`, one set for each distance, noise seed and SR backend.
 `prepare` keeps aligned faces, `embed` their vectors, `report` writes the tables; each passes over what is there.
+The vectors of `mobilefacenet:NAME-adapted.safetensors` are compared with those of `mobilefacenet:NAME.safetensors`, the
+recogniser that `faceup train` adapted.
 A label `dlib:FILE` is dlib's ResNet, with the PyPI package dlib-bin and the file of face_recognition_models; it is a
 judge for this tool and no plug-in.
 """
@@ -32,7 +34,8 @@ from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.simulate import simulate
 from faceup.types import AlignedFace, Image
-from tools.hard_tables import STUDENT, Measurement, hard_report, hard_summary
+from tools.hard_statistics import STUDENT, Measurement
+from tools.hard_tables import hard_report, hard_summary
 from tools.update_results import ROOT, write_between
 
 SCALE, PORTION = 4, 34

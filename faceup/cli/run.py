@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from faceup import defaults
 from faceup.errors import ConfigError
 from faceup.files import shown
 from faceup.recipe import PUBLISHED, SIMILARITIES, RunRecipe, make_recipe, read_recipe
@@ -19,11 +20,14 @@ from faceup.runtime.device import DEVICES
 @click.option("--gallery", metavar="DIR|CSV|YAML", help="High-definition pictures of known people.")
 @click.option("--probes", metavar="DIR|CSV|YAML", help="The pictures to recognise.")
 @click.option(
-    "--sr", multiple=True, metavar="NAME[:FILE]|all", help="SR backend, one row of the table each; repeatable."
+    "--sr",
+    multiple=True,
+    metavar="NAME[:FILE]|all",
+    help=f"SR backend, one row of the table each; repeatable [{', '.join(defaults.SR)}].",
 )
 @click.option("--detector", metavar="NAME", help="Face detector [mtcnn].")
 @click.option("--min-face-size", type=click.IntRange(12), help="Smallest face searched, in pixels [20].")
-@click.option("--recognizer", metavar="NAME[:FILE]", help="Face recogniser [mobilefacenet].")
+@click.option("--recognizer", metavar="NAME[:FILE]", help=f"Face recogniser [{defaults.RECOGNIZER}].")
 @click.option("--similarity", type=click.Choice(SIMILARITIES), help="What is printed [clipped].")
 @click.option("--scale", type=click.IntRange(1), help="How many times the SR backends enlarge [4].")
 @click.option("--device", type=click.Choice(DEVICES), help="Where the networks run [auto].")

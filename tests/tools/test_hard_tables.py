@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from faceup.metrics.bootstrap import draw_weights
-from tools.hard_tables import Array, Measurement, Scores, best_combination, hard_report
+from tools.hard_statistics import Array, Measurement, Scores
+from tools.hard_tables import best_combination, hard_report
 
 SUBJECTS, SEEDS, OTHERS = 5, 3, 40
 
@@ -66,7 +67,7 @@ def work(tmp_path: Path) -> Path:
     others = [f"{1390 + n:04d}" for n in range(OTHERS)][: OTHERS - 30 + 10]
     names = [f"{n:03d}" for n in range(SUBJECTS)] + others + [f"{n:04d}" for n in range(OTHERS - len(others))]
     (tmp_path / "gallery.json").write_text(json.dumps(names))
-    for number, recogniser in enumerate(("mobilefacenet", "mobilefacenet-lr", "judge")):
+    for number, recogniser in enumerate(("mobilefacenet", "mobilefacenet-lr", "judge", "judge-adapted")):
         folder = tmp_path / "vectors" / recogniser
         folder.mkdir(parents=True)
         good, gallery = vectors(number, 0.3)
@@ -82,7 +83,7 @@ def work(tmp_path: Path) -> Path:
 def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
     work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.hard_tables.ROUNDS", 100)
+    monkeypatch.setattr("tools.hard_statistics.ROUNDS", 100)
     data = Measurement(work)
     best = best_combination(data)
     assert best is not None
@@ -99,6 +100,9 @@ def test_the_page_shows_every_system_and_measures_the_best_against_the_bars(
     assert better[0] > 0.1
     assert better[1] < better[0] < better[2]
     assert "| mean genuine at least +0.10: `sisn-surveillance` against bicubic, both judge |" in page
+    assert "| mean genuine at least +0.10: `bicubic` with judge-adapted against bicubic with judge |" in page
+    assert "| rank-1 of the originals at most 0.005 lower: judge-adapted against judge |" in page
+    assert "`sisn-surveillance` against bicubic, both judge-adapted |" not in page
     assert f"Gallery: {SUBJECTS + 10} pictures, the {SUBJECTS} neutral photos among them, and thresholds" in page
     data_rows = data.scores(judge, "hard", "bicubic", trained_on=False)
     own = np.arange(SUBJECTS * SEEDS) % SUBJECTS
