@@ -231,7 +231,7 @@ class _Run:
             detections=frame,
             record=record,
             pictures=self.pictures,
-            alarm=alarm_table({label: embedded[label] for label in self.sr}, self.consistency, frame, self.recipe),
+            alarm=alarm_table({label: embedded[label] for label in self.sr}, self.consistency, frame, record),
             shared=pd.concat([shared[label] for label in self.sr], ignore_index=True) if shared else None,
             searches={label: self.searches[label] for label in self.sr} if self.searches else None,
         )

@@ -88,12 +88,18 @@ def alarm_table(
     embeddings: Mapping[str, Embeddings],
     consistency: Mapping[tuple[str, str], float],
     detections: pd.DataFrame,
-    recipe: RunRecipe,
+    record: Mapping[str, Any],
 ) -> pd.DataFrame:
     """Return the rows of alarm.csv: what each SR system did to each probe, and the flag (`faceup.metrics.alarm`).
 
     The eye distance comes from the bicubic picture where the run has one, else from the first SR system that found a
     face; it is given in pixels of the picture as it came.
+
+    Args:
+        embeddings: of the probes by SR system.
+        consistency: by SR system and probe; see `faceup.metrics.alarm.measures`.
+        detections: of the run.
+        record: content of its run.json.
     """
     probes = detections[(detections["role"] == "probe") & (detections["status"] == "ok")]
     order = sorted(dict.fromkeys(probes["sr"]), key=lambda label: label != "bicubic")
@@ -105,7 +111,22 @@ def alarm_table(
     content = (resources.files("faceup") / "metrics" / "alarm_calibration.json").read_text(encoding="utf-8")
     calibration = Calibration.parse(json.loads(content))
     measured = measures(embeddings, consistency, eyes)
-    return flagged(measured, calibration, recognizer=recipe.recognizer, scale=recipe.scale)
+    return flagged(measured, calibration, recognizer=recognizer_identity(record), scale=int(record["recipe"]["scale"]))
+
+
+def recognizer_identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's embeddings depend on beside the pictures: plug-in, version, hashes of the weights, settings.
+
+    Args:
+        record: content of run.json.
+    """
+    entry = next(backend for backend in record["backends"] if backend["stage"] == "embed")
+    return {
+        "name": entry["name"],
+        "version": entry["version"],
+        "weights": [weight["sha256"] for weight in entry["weights"]],
+        "options": record["recipe"]["recognizer_options"],
+    }
 
 
 def package_versions() -> dict[str, str]:

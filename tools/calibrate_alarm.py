@@ -32,6 +32,7 @@ from faceup.evaluate.systems import systems
 from faceup.files import sha256_hex, whole_or_not_at_all
 from faceup.metrics.alarm import MEASURES
 from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band
+from faceup.record import recognizer_identity
 from faceup.report.run_folder import read_run
 
 TARGET = Path(__file__).resolve().parents[1] / "faceup/metrics/alarm_calibration.json"
@@ -69,7 +70,7 @@ def main(folder: Path, pictures: str, target: Path) -> None:
     content = {
         "source": f"{pictures}; {shlex.join(run.record['command'])}",
         "faceup": __version__,
-        "recognizer": run.record["recipe"]["recognizer"],
+        "recognizer": recognizer_identity(run.record),
         "scale": run.record["recipe"]["scale"],
         "systems": list(dict.fromkeys(rows["sr"])),
         "versions": {b["label"]: b["version"] for b in run.record["backends"] if b["label"] in set(rows["sr"])},

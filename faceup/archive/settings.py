@@ -12,6 +12,7 @@ from faceup import defaults, registry
 from faceup.errors import ConfigError
 from faceup.gallery.model import model_of
 from faceup.record import backend_entry
+from faceup.runtime.engine import pick_engine
 
 # Changes whenever the same unit may give other faces though settings, plug-ins and weights are the same.
 FACES_VERSION = 1
@@ -119,18 +120,22 @@ def parse_every(text: str) -> Every:
 
 
 def faces_identity(settings: FaceSettings) -> dict[str, Any]:
-    """Return everything but the inputs that faces depend on, ready for JSON: settings, plug-in versions, weight hashes.
+    """Return everything but the inputs that faces depend on, ready for JSON: settings, plug-in versions, weight
+    hashes, and the engine of an SR network.
 
     Raises:
         ConfigError: there is no such backend.
         WeightsError: a weight file is missing or damaged.
     """
-    backends = []
+    backends: list[list[Any]] = []
     for stage, label in (("sr", settings.sr), ("detect", settings.detector)):
         name, file = registry.split_name(label)
         info = registry.info(stage, name)  # type: ignore[arg-type]
         entry = backend_entry(stage, label, info, file, settings.scale)
         backends.append([stage, name, entry["version"], [weight["sha256"] for weight in entry["weights"]]])
+        if stage == "sr" and entry["weights"]:
+            # Engines differ by a grey level; `auto` is another one once ncnn was installed.
+            backends[-1].append(pick_engine(settings.sr_options.get("engine", "auto"), settings.device))
     model = model_of(settings.recognizer, settings.recognizer_options, 0)
     values = settings.as_dict()
     # Where a weight file lies says nothing; its hash does.

@@ -39,7 +39,7 @@ class Calibration:
     Attributes:
         limits: band of eye distances to measure to limit.
         eye_edges: of the bands, in pixels of the picture as it came.
-        recognizer: that the cosines belong to.
+        recognizer: that the cosines belong to, as `faceup.record.recognizer_identity` tells it.
         scale: of the SR systems.
         source: what was measured, in words.
         systems: the SR systems that were measured; `agreement` means something else among others.
@@ -47,7 +47,7 @@ class Calibration:
 
     limits: Mapping[str, Mapping[str, float]]
     eye_edges: tuple[float, ...]
-    recognizer: str
+    recognizer: Mapping[str, Any]
     scale: int
     source: str
     systems: frozenset[str]
@@ -66,9 +66,8 @@ class Calibration:
             }
             edges = tuple(float(edge) for edge in content["eye_edges"])
             systems = frozenset(str(label) for label in content["systems"])
-            return cls(
-                limits, edges, str(content["recognizer"]), int(content["scale"]), str(content["source"]), systems
-            )
+            recognizer = dict(content["recognizer"])
+            return cls(limits, edges, recognizer, int(content["scale"]), str(content["source"]), systems)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"The calibration of the alarm is damaged ({error!r}); make it again.") from error
 
@@ -128,7 +127,9 @@ def _mean_known(rows: list[np.ndarray]) -> np.ndarray:
     return np.where(counts > 0, np.where(known, stacked, 0).sum(axis=0) / np.maximum(counts, 1), np.nan)
 
 
-def flagged(measured: pd.DataFrame, calibration: Calibration, *, recognizer: str, scale: int) -> pd.DataFrame:
+def flagged(
+    measured: pd.DataFrame, calibration: Calibration, *, recognizer: Mapping[str, Any], scale: int
+) -> pd.DataFrame:
     """Return the measures with the columns `flagged` (0 or 1), `reasons` and `unchecked`.
 
     `reasons` names the measures below their limits, `unchecked` those without a value or without a limit. A probe of
@@ -137,7 +138,7 @@ def flagged(measured: pd.DataFrame, calibration: Calibration, *, recognizer: str
     Args:
         measured: of `measures`.
         calibration: the limits; other SR systems in it than in the run leave `agreement` unchecked.
-        recognizer: of the run; another than the calibration's leaves the cosines unchecked.
+        recognizer: of the run; another than the calibration's, or other weights, leaves the cosines unchecked.
         scale: of the run; another than the calibration's leaves everything unchecked.
     """
     out = measured.copy()

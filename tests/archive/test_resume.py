@@ -78,6 +78,18 @@ def test_another_weight_file_makes_every_unit_new(site: Path, monkeypatch: pytes
     assert faces_identity(faces) != before
 
 
+def test_another_engine_makes_every_unit_new_where_sr_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faceup.archive.settings import FaceSettings, faces_identity
+    from faceup.runtime import engine
+
+    systems = {"sisn": FaceSettings(sr="sisn"), "bicubic": FaceSettings(sr="bicubic")}
+    monkeypatch.setattr(engine, "has_ncnn", lambda: False)
+    without = {sr: faces_identity(settings) for sr, settings in systems.items()}
+    monkeypatch.setattr(engine, "has_ncnn", lambda: True)
+    assert faces_identity(systems["sisn"]) != without["sisn"]
+    assert faces_identity(systems["bicubic"]) == without["bicubic"]
+
+
 def test_a_damaged_shard_is_made_again(site: Path, finished: list[str]) -> None:
     run_batch(fakes.batch(site, [site / "archive"]))
     before = fakes.content(site / "job" / "results")

@@ -9,12 +9,17 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from faceup import registry
+from faceup.defaults import RECOGNIZER, SR
 from faceup.errors import DataError
 from faceup.images import resize
 from faceup.metrics.alarm import HIGHEST_PSNR, MEASURES, Calibration, flagged, measures, reduced_psnr
 from faceup.metrics.face_quality import EYE_EDGES, eye_distance_band, sharpness
 from faceup.types import AlignedFace, Embeddings, Image
+from faceup.weights.catalog import catalog
 from tests.helpers import noise
+
+JUDGE = {"name": "mobilefacenet", "version": "1", "weights": ["0" * 64], "options": {}}
 
 
 def shipped() -> dict[str, object]:
@@ -67,26 +72,26 @@ def test_consistency_is_the_psnr_of_the_picture_reduced_again() -> None:
 
 def test_flags_name_what_is_below_its_limit_and_what_was_not_checked() -> None:
     limits = {band: {"cosine_lr": 0.5, "consistency_psnr": 30.0} for band in ("below 13 px", "13 to 23 px")}
-    calibration = Calibration(limits, EYE_EDGES, "mobilefacenet", 4, "test", frozenset({"sisn"}))
+    calibration = Calibration(limits, EYE_EDGES, JUDGE, 4, "test", frozenset({"sisn"}))
     given = {"none": embeddings(0), "sisn": embeddings(0, failed=2)}
     frame = measures(given, {("sisn", "a"): 20.0, ("sisn", "b"): 35.0, ("sisn", "c"): 20.0}, {"a": 10.0, "b": 20.0})
-    got = flagged(frame, calibration, recognizer="mobilefacenet", scale=4)
+    got = flagged(frame, calibration, recognizer=JUDGE, scale=4)
     assert got["flagged"].tolist() == [1, 0, 0]
     assert got["reasons"].tolist() == ["consistency_psnr", "", ""]
     # No face: no eye distance, so no band and no limit; it is not cleared.
     assert got["unchecked"].tolist()[2] == " ".join(MEASURES)
-    other = flagged(frame, calibration, recognizer="another", scale=4)
+    other = flagged(frame, calibration, recognizer={**JUDGE, "weights": ["1" * 64]}, scale=4)
     assert other["reasons"].tolist()[0] == "consistency_psnr"
     assert "cosine_lr" in other["unchecked"].tolist()[0]
-    assert flagged(frame, calibration, recognizer="mobilefacenet", scale=2)["flagged"].sum() == 0
+    assert flagged(frame, calibration, recognizer=JUDGE, scale=2)["flagged"].sum() == 0
 
 
 def test_agreement_is_checked_only_among_the_systems_it_was_calibrated_with() -> None:
     limits = {"below 13 px": {"agreement": 2.0}}
     frame = measures({"bicubic": embeddings(0), "sisn": embeddings(1)}, {}, {"a": 10.0, "b": 10.0, "c": 10.0})
     for systems, flags in (({"bicubic", "sisn"}, 1), ({"bicubic", "sisn", "rcan"}, 0), ({"sisn"}, 0)):
-        calibration = Calibration(limits, EYE_EDGES, "mobilefacenet", 4, "test", frozenset(systems))
-        got = flagged(frame, calibration, recognizer="mobilefacenet", scale=4)
+        calibration = Calibration(limits, EYE_EDGES, JUDGE, 4, "test", frozenset(systems))
+        got = flagged(frame, calibration, recognizer=JUDGE, scale=4)
         assert set(got["flagged"]) == {flags}
         assert set(got["reasons"]) == {"agreement" if flags else ""}
 
@@ -100,6 +105,10 @@ def test_the_shipped_calibration_has_limits_in_every_band_and_says_what_it_was_m
         assert all(0 < limits[m] < 1 for m in MEASURES[:3])
         assert 20 < limits["consistency_psnr"] < HIGHEST_PSNR
     assert "never trained on" in calibration.source
+    info = registry.info("embed", RECOGNIZER)
+    hashes = [catalog()[weights].sha256 for weights in info.weights]
+    assert calibration.recognizer == {"name": RECOGNIZER, "version": info.version, "weights": hashes, "options": {}}
+    assert calibration.systems == set(SR) - {"none"}
     assert len(str(content["alarm_sha256"])) == 64
     with pytest.raises(DataError, match="calibration of the alarm is damaged"):
         Calibration.parse({**content, "bands": [{}]})
