@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceup.evaluate.measure import Settings, too_few
+from faceup.evaluate.measure import Settings, pair_interval, too_few
 from faceup.evaluate.rows import Row, row
 from faceup.evaluate.systems import System
 from faceup.metrics.bootstrap import ratio_statistic, subject_interval
@@ -37,14 +37,8 @@ def benchmark_rates(system: System, settings: Settings) -> list[Row]:
     # Only people with a probe have a part in it.
     _, unit = np.unique(system.probe_person, return_inverse=True)
     for target in FPIR:
-        interval = subject_interval(
-            tpir_statistic(found, unit[mated], tops, unit[~mated], target),
-            int(unit.max()) + 1,
-            rounds=settings.pair_rounds,
-            seed=settings.seed,
-            method="percentile",
-            comparisons=2 * len(unit),
-        )
+        statistic = tpir_statistic(found, unit[mated], tops, unit[~mated], target)
+        interval = pair_interval(statistic, int(unit.max()) + 1, settings, 2 * len(unit))
         few = too_few(target, len(tops)).replace("impostor comparisons", "non-mated searches")
         said = f"N = {len(system.gallery_person)}; threshold from the {len(tops)} non-mated searches themselves"
         rows.append(

@@ -178,19 +178,25 @@ def verification(system: System, settings: Settings) -> list[Row]:
             *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
             ("d_prime", "", compared.d_prime()),
         ):
-            interval = subject_interval(
-                statistic,
-                system.units,
-                rounds=settings.pair_rounds,
-                seed=settings.seed,
-                method="percentile",
-                comparisons=compared.cost,
-            )
+            interval = pair_interval(statistic, system.units, settings, compared.cost)
             interval = without_errors(interval, metric, people)
             few = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
             note = "; ".join(filter(None, (few, compared.note)))
             rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
     return rows
+
+
+def pair_interval(statistic: Statistic, people: int, settings: Settings, cost: int) -> Interval:
+    """Return a statistic of all comparisons with its interval over people.
+
+    Args:
+        statistic: weights of the people to values.
+        people: their number.
+        settings: resamples and seed.
+        cost: how many weights the statistic makes of one resample.
+    """
+    rounds, seed = settings.pair_rounds, settings.seed
+    return subject_interval(statistic, people, rounds=rounds, seed=seed, method="percentile", comparisons=cost)
 
 
 def too_few(target: float, comparisons: int) -> str:
@@ -225,14 +231,7 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
             "fnmr": (int((test.genuine < threshold).sum()), len(test.genuine)),
         }
         for metric, statistic in (("fmr", fmr), ("fnmr", fnmr), *_with_failures(fmr, fnmr, fta)):
-            interval = subject_interval(
-                statistic,
-                system.units,
-                rounds=settings.pair_rounds,
-                seed=settings.seed,
-                method="percentile",
-                comparisons=test.cost,
-            )
+            interval = pair_interval(statistic, system.units, settings, test.cost)
             extreme = ""
             if metric in counts:
                 interval, extreme = _extreme(interval, *counts[metric], people)

@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from faceup.errors import WeightsError
 from faceup.types import Floats
 
+Config = TypeVar("Config")
 Network = TypeVar("Network", bound=nn.Module)
 
 # Mean of the DIV2K training pictures, RGB on 0..1, as the public codes shift by it.
@@ -65,6 +66,17 @@ def upsampler(channels: int, scale: int) -> nn.Sequential:
 def strip_prefix(state: Mapping[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
     """Return `state` without the prefix that DataParallel puts before every key."""
     return {key.removeprefix(prefix): value for key, value in state.items()}
+
+
+def configured(config: Config | None, title: str) -> Config:
+    """Return the configuration of a network of which only `faceup train` makes weights; its files carry it.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if config is None:
+        raise WeightsError(f"These are not {title} weights of `faceup train`: the options of the network are missing.")
+    return config
 
 
 def filled(net: Network, state: Mapping[str, Tensor], config: Any) -> Network:

@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from faceup.errors import ConfigError, WeightsError
-from faceup.networks._common import bicubic, filled
+from faceup.errors import ConfigError
+from faceup.networks._common import bicubic, configured, filled
 
 # In the order of the component weights; the rest has what these leave.
 COMPONENTS = ("eyes", "brows", "nose", "mouth")
@@ -148,8 +148,7 @@ def load_lcge(state: Mapping[str, Tensor], config: LcgeConfig | None = None) -> 
     Raises:
         WeightsError: there is no configuration, or keys or shapes do not fit it.
     """
-    if config is None:
-        raise WeightsError("These are not LCGE weights of `faceup train`: the options of the network are missing.")
+    config = configured(config, "LCGE")
     return filled(Lcge(config), state, config)
 
 

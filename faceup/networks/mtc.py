@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faceup.errors import ConfigError, WeightsError
-from faceup.networks._common import MeanShift, bicubic, conv3x3, filled, strip_prefix, upsampler
+from faceup.errors import ConfigError
+from faceup.networks._common import MeanShift, bicubic, configured, conv3x3, filled, strip_prefix, upsampler
 from faceup.networks.rcan import Residual, attention_group
 
 
@@ -133,8 +133,7 @@ def load_mtc(state: Mapping[str, Tensor], config: MtcConfig | None = None) -> Mt
     Raises:
         WeightsError: there is no configuration, or keys or shapes do not fit it.
     """
-    if config is None:
-        raise WeightsError("These are not MTC weights of `faceup train`: the options of the network are missing.")
+    config = configured(config, "MTC")
     return filled(Mtc(config), strip_prefix(state), config)
 
 
