@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from faceup.evaluate.measure import Settings, pair_interval, too_few
+from faceup.evaluate.measure import Settings, bounded, pair_interval, too_few
 from faceup.evaluate.rows import Row, row
 from faceup.evaluate.systems import System
 from faceup.metrics.bootstrap import ratio_statistic, subject_interval
@@ -28,6 +28,7 @@ def benchmark_rates(system: System, settings: Settings) -> list[Row]:
     interval = subject_interval(
         ratio_statistic(precision, count), len(count), rounds=settings.rounds, seed=settings.seed
     )
+    interval = bounded(interval, people)
     rows.append(row(system.name, "map", interval, part="benchmark", total=int(mated.sum()), people=people))
     tops = system.tops(np.ones(len(system.probes), bool))
     if not len(tops):
@@ -38,7 +39,7 @@ def benchmark_rates(system: System, settings: Settings) -> list[Row]:
     _, unit = np.unique(system.probe_person, return_inverse=True)
     for target in FPIR:
         statistic = tpir_statistic(found, unit[mated], tops, unit[~mated], target)
-        interval = pair_interval(statistic, int(unit.max()) + 1, settings, 2 * len(unit))
+        interval = bounded(pair_interval(statistic, int(unit.max()) + 1, settings, 2 * len(unit)), people)
         few = too_few(target, len(tops)).replace("impostor comparisons", "non-mated searches")
         said = f"N = {len(system.gallery_person)}; threshold from the {len(tops)} non-mated searches themselves"
         rows.append(

@@ -126,39 +126,37 @@ def rate_row(
     each = system.sums(np.ones(len(hits)), probes)
     statistic = ratio_statistic(system.sums(hits, probes), each)
     interval = subject_interval(statistic, len(each), rounds=settings.rounds, seed=settings.seed)
-    interval, note = _extreme(interval, count, total, people)
     return row(
         system.name,
         metric,
-        interval,
+        bounded(interval, people),
         part=part,
         stratum=stratum,
         at=at,
         count=count,
         total=total,
         people=people,
-        note=note,
+        note=_extreme(count, total, people),
     )
 
 
-def _extreme(interval: Interval, count: int, total: int, people: int) -> tuple[Interval, str]:
-    """Return the interval of a rate of which nothing, or everything, was seen: the bootstrap cannot give one."""
-    if total == 0 or 0 < count < total:
-        return interval, ""
-    # People are independent, probes of one person are not.
+def bounded(interval: Interval, people: int) -> Interval:
+    """Return the interval of a rate that is 0 or 1, which the bootstrap cannot give: the rule of three over people.
+
+    People are independent, probes of one person are not.
+    """
+    if interval.estimate not in (0, 1):
+        return interval
     bound = zero_error_bound(people)
-    note = f"{'none' if count == 0 else 'all'} of {total}: bound of {people} independent people (rule of three)"
-    ends = (0.0, bound) if count == 0 else (1 - bound, 1.0)
-    return Interval(interval.estimate, *ends, "rule of three"), note
+    ends = (0.0, bound) if interval.estimate == 0 else (1 - bound, 1.0)
+    return Interval(interval.estimate, *ends, "rule of three")
 
 
-def without_errors(interval: Interval, metric: str, people: int) -> Interval:
-    """Return the interval of an EER of 0 or a TAR of 1 with the bound of the rule of three over people."""
-    if metric == "eer" and interval.estimate == 0:
-        return Interval(0.0, 0.0, zero_error_bound(people), "rule of three")
-    if metric == "tar" and interval.estimate == 1:
-        return Interval(1.0, 1 - zero_error_bound(people), 1.0, "rule of three")
-    return interval
+def _extreme(count: float, total: float, people: int) -> str:
+    """Return what to say of a rate of which nothing, or everything, was seen; see `bounded`."""
+    if not total > 0 or count not in (0, total):
+        return ""
+    return f"{'none' if count == 0 else 'all'} of {total:.0f}: bound of {people} independent people (rule of three)"
 
 
 def verification(system: System, settings: Settings) -> list[Row]:
@@ -179,7 +177,7 @@ def verification(system: System, settings: Settings) -> list[Row]:
             ("d_prime", "", compared.d_prime()),
         ):
             interval = pair_interval(statistic, system.units, settings, compared.cost)
-            interval = without_errors(interval, metric, people)
+            interval = interval if metric == "d_prime" else bounded(interval, people)
             few = too_few(float(at.removeprefix("FMR ")), impostors) if at else ""
             note = "; ".join(filter(None, (few, compared.note)))
             rows.append(row(system.name, metric, interval, at=at, total=len(compared), note=note, **shared))  # type: ignore[arg-type]
@@ -231,12 +229,10 @@ def at_thresholds(system: System, split: Split, settings: Settings) -> tuple[lis
             "fnmr": (int((test.genuine < threshold).sum()), len(test.genuine)),
         }
         for metric, statistic in (("fmr", fmr), ("fnmr", fnmr), *_with_failures(fmr, fnmr, fta)):
-            interval = pair_interval(statistic, system.units, settings, test.cost)
-            extreme = ""
-            if metric in counts:
-                interval, extreme = _extreme(interval, *counts[metric], people)
+            interval = bounded(pair_interval(statistic, system.units, settings, test.cost), people)
             said = note if metric in counts else "of all attempts, with the failures to acquire"
             count, total = counts.get(metric, (float("nan"), float("nan")))
+            extreme = _extreme(count, total, people)
             rows.append(
                 row(
                     system.name,
@@ -289,16 +285,17 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
     if not len(tops[0]) or not len(tops[1]) or not mated.any():
         return rows, stored
     within = system.ranks(gallery)
-    own = np.nan_to_num(system.own_scores(), nan=-np.inf)
-    # One search per probe of the test half, non-mated as `kind` says; -inf where none is made or no face was found.
+    own = system.own_scores()
+    # One search per probe of the test half, non-mated as `kind` says; NaN where none is made or no face was found,
+    # which is at or above no threshold, not even one that lets every candidate pass.
     searched = probes if leave_out else probes & ~system.mated
-    every_top = np.full(len(system.probes), -np.inf)
-    every_top[searched] = np.nan_to_num(tops[1], nan=-np.inf)
+    every_top = np.full(len(system.probes), np.nan)
+    every_top[searched] = tops[1]
     said = f"N = {int(gallery.sum())}; {kind}"
     for target in settings.fpir_targets:
         threshold = threshold_at_fpir(tops[0], target)
         at = f"FPIR {target:g}"
-        seen = int((np.nan_to_num(tops[0], nan=-np.inf) >= threshold).sum())
+        seen = int((tops[0] >= threshold).sum())
         basis = f"{seen} of {len(tops[0])} non-mated searches gave a candidate; N = {int(halves[0][1].sum())}"
         note = too_few(target, len(tops[0])).replace("impostor comparisons", "non-mated searches")
         stored.append(_stored(system, "FPIR", target, threshold, split, f"{basis}; {kind}", note))
@@ -307,7 +304,8 @@ def _open_set(system: System, split: Split, settings: Settings) -> tuple[list[Ro
             ("fnir", ~((own >= threshold) & (within == 1)), mated),
         ):
             made = rate_row(system, metric, hits, searches, "all", settings, part="test", at=at)
-            rows.append(replace(made, note="; ".join(filter(None, (made.note, said)))) if metric == "fpir" else made)
+            notes = (made.note, note, said if metric == "fpir" else "")
+            rows.append(replace(made, note="; ".join(filter(None, notes))))
     return rows, stored
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faceup.evaluate.measure import Settings, pair_interval, too_few, without_errors
+from faceup.evaluate.measure import Settings, bounded, pair_interval, too_few
 from faceup.evaluate.rows import Row, row
 from faceup.metrics.bootstrap import Interval
 from faceup.metrics.verification import Comparisons
@@ -79,8 +79,7 @@ def pair_rates(run: Run, names: Sequence[str], settings: Settings) -> list[Row]:
                 ("eer", "", compared.eer()),
                 *(("tar", f"FMR {target:g}", compared.tar_at_fmr(target)) for target in settings.fmr_targets),
             ):
-                interval = pair_interval(statistic, people, settings, 2 * len(compared))
-                interval = without_errors(interval, metric, people)
+                interval = bounded(pair_interval(statistic, people, settings, 2 * len(compared)), people)
                 few = too_few(float(at.removeprefix("FMR ")), len(compared.impostor)) if at else ""
                 add(metric, interval, at, few)
     return rows

@@ -193,7 +193,8 @@ def tables(metrics: pd.DataFrame, comparisons: pd.DataFrame | None, gain: pd.Dat
         )
     opened = test[test["metric"].isin(["fpir", "fnir"])]
     if len(opened):
-        notes = "; ".join(dict.fromkeys(opened[opened["metric"] == "fpir"]["note"]))
+        searched = opened[opened["metric"] == "fpir"]["note"].str.extract("(N = .*)")[0].dropna()
+        notes = "; ".join(dict.fromkeys(searched))
         yield _points(
             "Open-set search at thresholds of the development half",
             opened,
@@ -261,8 +262,8 @@ def _name(system: str) -> str:
 
 def _starred(rows: pd.DataFrame, note: str) -> str:
     notes = "; ".join(rows["note"].astype(str)).split("; ")
-    few = sorted({text for text in notes if text.startswith("only") and "errors" in text})
-    return f"{note} * {few[0]}." if few else note
+    few = dict.fromkeys(text for text in notes if text.startswith("only") and "errors" in text)
+    return f"{note} * {'; '.join(few)}." if few else note
 
 
 def _by_system(

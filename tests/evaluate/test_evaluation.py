@@ -8,6 +8,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,51 @@ def test_no_error_seen_is_bounded_by_people(make_run: MakeRun) -> None:
     for row in rates.to_dict("records"):
         assert row["high"] == pytest.approx(1 - 0.05 ** (1 / row["people"]))
         assert "rule of three" in row["note"]
+
+
+def test_every_rate_of_0_or_1_has_the_bound_and_not_an_interval_without_width(make_run: MakeRun) -> None:
+    runs = read_runs([make_run("sure", strength=(0.99,) * 3), make_run("never", strength=(-0.9,) * 3, strangers=6)])
+    metrics = measured(runs, QUICK).metrics
+    rates = metrics[~metrics["metric"].isin(["average_paper", "average_detected", "d_prime"])]
+    ends = rates[rates["value"].isin([0.0, 1.0])]
+    assert {"fmr", "fnmr", "far", "tar", "eer", "tpir20", "rank1", "fnir"} <= set(ends["metric"])
+    for row in ends.to_dict("records"):
+        bound = 1 - 0.05 ** (1 / row["people"])
+        wanted = (0.0, bound) if row["value"] == 0 else (1 - bound, 1.0)
+        assert (row["low"], row["high"]) == pytest.approx(wanted), row
+
+
+def test_a_failure_to_acquire_is_no_false_positive_where_every_candidate_passes(make_run: MakeRun) -> None:
+    """`none` finds 4 of 15 faces: at a target of 0.9 even a threshold that lets all pass is below it."""
+    run = make_run(people=30)
+    results = measured(read_runs([run]), Settings(rounds=200, pair_rounds=100, fpir_targets=(0.9,)))
+    test = set(results.record["test"])
+    rows = [r for r in rows_of(run) if r["sr"] == "none" and {r["probe_subject"], r["gallery_subject"]} <= test]
+    found = {r["probe"] for r in rows if r["detected"] == "1"}
+    got = pick(results.metrics, "none", "fpir", part="test", at="FPIR 0.9")
+    assert (got["count"], got["total"]) == (len(found), len({r["probe"] for r in rows}))
+    assert 0 < got["value"] < 0.5
+    (stored,) = [t for t in results.thresholds if t["system"] == "none" and t["rate"] == "FPIR"]
+    assert stored["threshold"] is None
+    development = set(results.record["development"])
+    seen = {r["probe"] for r in rows_of(run) if r["sr"] == "none" and r["detected"] == "1"} & {
+        r["probe"] for r in rows_of(run) if r["probe_subject"] in development
+    }
+    assert str(stored["basis"]).startswith(f"{len(seen)} of ")
+
+
+def test_rates_that_rest_on_too_few_searches_say_so(make_run: MakeRun) -> None:
+    run = make_run(people=16)
+    evaluate([run], settings=replace(QUICK, fpir_targets=(0.2, 0.01)))
+    text = (run / "evaluation" / "metrics.md").read_text()
+    table = text[text.index("Open-set search at thresholds") :]
+    table = table[: table.index("\n#")] if "\n#" in table else table
+    cells = [line.split("|")[3:5] for line in table.splitlines() if line.startswith("| chosen")]
+    assert len(cells) == 6
+    assert all(r"\*" in cell for row in cells for cell in row)
+    for target, errors in (("0.2", "3.2"), ("0.01", "0.2")):
+        assert f"a rate of {target} rests on {errors} errors" in table
+    assert table.count("N = 8") == 1
 
 
 def test_several_runs_stand_side_by_side(make_run: MakeRun, tmp_path: Path) -> None:
