@@ -34,6 +34,8 @@ def read_pairs_txt(path: Path) -> list[tuple[int, tuple[str, str], tuple[str, st
         raise DataError(f"{shown(path)}: cannot be read ({error}); it comes with LFW and lists the pairs.") from error
     try:
         folds, each = (1, int(lines[0][0])) if len(lines[0]) == 1 else (int(lines[0][0]), int(lines[0][1]))
+        if min(folds, each) < 1:
+            raise ValueError(f"{folds} folds of {each} pairs")
         pairs = []
         for k, line in enumerate(lines[1:]):
             name, number, *rest = line
@@ -79,11 +81,11 @@ def check(root: Path, wish: Wish) -> list[str]:
     problems = []
     if missing := sorted({e.path for e in protocol.entries} - here):
         problems.append(f"{len(missing)} pictures that pairs.txt names are missing: {some(missing)}.")
+    content = facts("lfw")
+    people = {Path(p).parent.name for p in here}
+    problems += expect(len(people), wish.subjects or int(content["subjects"]), "People")
     if wish.subjects is None:
-        content = facts("lfw")
-        people = {Path(p).parent.name for p in here}
         problems += expect(len(here), int(content["pictures"]), "Pictures")
-        problems += expect(len(people), int(content["subjects"]), "People")
         problems += expect(len(protocol.pairs), int(content["pairs"]), "Pairs")
     return problems
 

@@ -89,7 +89,9 @@ def make_tinyface(root: Path, wish: Wish) -> Protocol:
     return Protocol(tuple(entries), notes=_sampled(wish, "people", "distractors"))
 
 
-def _check_listed(root: Path, folder: str, listed: Path, keys: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+def _check_listed(
+    root: Path, folder: str, listed: Path, keys: Sequence[str], counts: Mapping[str, int], subjects: int | None
+) -> list[str]:
     """Return what is wrong with a folder of pictures and the list that says who is on them.
 
     Args:
@@ -98,15 +100,14 @@ def _check_listed(root: Path, folder: str, listed: Path, keys: Sequence[str], co
         listed: the MATLAB file.
         keys: its variables, names and identities.
         counts: published numbers of pictures by name of the folder.
+        subjects: number of people that the list must have; None asks for none.
     """
     name = Path(folder).name
     try:
         names, ids = read_lists(listed, *keys)
     except DataError as error:
         return [str(error)]
-    problems = []
-    if len(names) != len(ids):
-        problems.append(f"{listed.name}: {len(names)} names but {len(ids)} identities.")
+    problems = expect(len(set(ids)), subjects, f"{listed.name}: people") if subjects is not None else []
     if missing := sorted(set(names) - {Path(path).name for path in pictures(root, folder)}):
         problems.append(f"{name}: {len(missing)} of {len(names)} listed pictures are missing: {some(missing)}.")
     return problems + (expect(len(names), counts[name], f"{listed.name}: listed pictures") if name in counts else [])
@@ -127,7 +128,7 @@ def check_tinyface(root: Path, wish: Wish) -> list[str]:
     counts = facts("tinyface")["pictures"] if wish.subjects is None else {}
     problems = []
     for folder, (file, *keys) in TINYFACE_LISTS.items():
-        problems += _check_listed(root, f"{prefix}/{folder}", test / file, keys, counts)
+        problems += _check_listed(root, f"{prefix}/{folder}", test / file, keys, counts, wish.subjects)
     return problems + _check_others(root, f"{prefix}/Gallery_Distractor", counts)
 
 
@@ -206,7 +207,7 @@ def check_survface(root: Path, wish: Wish) -> list[str]:
     problems = []
     for folder, (file, *keys) in SURVFACE_LISTS.items():
         listed = _survface_list(base, file)
-        problems += _check_listed(root, f"{prefix}{_IDENTIFICATION}/{folder}", listed, keys, counts)
+        problems += _check_listed(root, f"{prefix}{_IDENTIFICATION}/{folder}", listed, keys, counts, wish.subjects)
     problems += _check_others(root, f"{prefix}{_IDENTIFICATION}/unmated_probe", counts)
     try:
         protocol = _survface_pairs(base, f"{prefix}{_VERIFICATION}/verification_images")

@@ -20,7 +20,8 @@ def read_lists(path: Path, *keys: str) -> list[list[str]]:
     A variable with two columns becomes a list of its rows, left to right.
 
     Raises:
-        DataError: the file is missing, too large, no MATLAB file, or lacks a variable.
+        DataError: the file is missing, too large, no MATLAB file, or lacks a variable; or the variables differ in
+            length.
     """
     from scipy.io import loadmat
 
@@ -41,6 +42,9 @@ def read_lists(path: Path, *keys: str) -> list[list[str]]:
         # A name with a folder in it could make a run read any picture of the user's machine.
         if name in ("", ".", "..") or set(name) & set("/\\\0"):
             raise DataError(f"{shown(path)}: {name!r} is no plain name of a picture or person.")
+    if len({len(names) for names in lists}) > 1:
+        counts = " and ".join(f"{len(names)} entries of {key}" for key, names in zip(keys, lists, strict=True))
+        raise DataError(f"{shown(path)}: {counts}, which should be as many: names of pictures and who is on them.")
     return lists
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from faceup.datasets.layout import Entry, Kind, Protocol, Wish, expect, facts, pictures, root_folder, whole_number
-from faceup.errors import DataError
+from faceup.errors import ConfigError, DataError
 from faceup.files import shown
 
 
@@ -34,7 +34,7 @@ def _check_sr(kind: str, root: Path, wish: Wish) -> list[str]:
     content = facts(kind)
     count = sum(1 for _ in pictures(root))
     if wish.subjects is not None:
-        return [] if count else [f"{shown(root)} holds no picture."]
+        raise ConfigError(f"{kind} does not say who is on a picture: it has no number of people to check.")
     wanted = [int(n) for n in content["pictures"]]
     if count in wanted:
         return []

@@ -22,7 +22,7 @@ from faceup.evaluate.pairs import pair_rates
 from faceup.evaluate.plots import need_matplotlib, write_plots
 from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
-from faceup.evaluate.systems import read_runs, run_names, systems
+from faceup.evaluate.systems import read_runs, run_names, system_names, systems
 from faceup.evaluate.text import markdown
 from faceup.files import sha256_hex, shown, whole_folder
 from faceup.frames import write_csv
@@ -114,19 +114,18 @@ def evaluate(
 
 def measured(runs: Sequence[Run], settings: Settings, command: Sequence[str] = ()) -> Results:
     """Return everything that can be said of runs; nothing is written."""
-    everyone = systems(runs)
     rows: list[Row] = []
     thresholds: list[dict[str, object]] = []
     whole = [run for run in runs if not run.record["recipe"].get("pairs")]
     if len(whole) < len(runs):
         if whole:
             raise DataError("Runs on listed pairs and runs on whole galleries cannot be compared: evaluate them apart.")
-        place = 0
-        for run in runs:
-            rows += pair_rates(run, [s.name for s in everyone[place : place + len(run.sr)]], settings)
-            place += len(run.sr)
+        # Of listed pairs no table of all probes and all people is made: it could be far larger than the list.
+        for run, name in zip(runs, run_names(runs), strict=True):
+            rows += pair_rates(run, system_names(run, name, len(runs)), settings)
         nothing = pd.DataFrame()
         return Results(frame(rows), nothing, nothing, [], (), _record(runs, settings, command, "pairs"))
+    everyone = systems(runs)
     halves = split(runs, everyone, settings.seed)
     for system in everyone:
         rows += closed_set(system, settings)

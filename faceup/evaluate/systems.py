@@ -200,6 +200,11 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     return names
 
 
+def system_names(run: Run, run_name: str, runs: int) -> list[str]:
+    """Return the names of a run's SR systems, one of so many runs that are evaluated together."""
+    return [label if runs == 1 else f"{run_name}: {label}" for label in run.sr]
+
+
 def systems(runs: Sequence[Run]) -> list[System]:
     """Return every SR system of every run, with one numbering of the people."""
     people: dict[str, int] = {}
@@ -213,11 +218,10 @@ def systems(runs: Sequence[Run]) -> list[System]:
             people.setdefault(row["subject"], len(people))
         for row in run.record["probes"]:
             people.setdefault(_person(row), len(people))
-    names = run_names(runs)
     return [
-        _system(run, label, names[k], label if len(runs) == 1 else f"{names[k]}: {label}", people)
-        for k, run in enumerate(runs)
-        for label in run.sr
+        _system(run, label, run_name, name, people)
+        for run, run_name in zip(runs, run_names(runs), strict=True)
+        for label, name in zip(run.sr, system_names(run, run_name, len(runs)), strict=True)
     ]
 
 

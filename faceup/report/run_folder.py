@@ -116,6 +116,9 @@ def _record(path: Path) -> dict[str, Any]:
         raise damaged(path, f"not JSON in UTF-8 ({error})") from error
     _fields(path, record, _RECORD, "the file")
     recipe = record["recipe"]
+    # Folders of earlier versions know neither.
+    _fields(path, {"defaults": {}, **record}, {"defaults": dict}, "the file")
+    _fields(path, {"data": {}, **recipe}, {"data": dict}, "recipe")
     sr = recipe.get("sr")
     if not (isinstance(sr, list) and sr and all(isinstance(label, str) for label in sr) and len(set(sr)) == len(sr)):
         raise damaged(path, f"recipe.sr must list the SR backends, each once, got {shortened(repr(sr))}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PilImage
-from scipy.io import savemat
+from scipy.io import loadmat, savemat
 
 from faceup.cli.main import main
 from faceup.datasets.layout import Wish, facts
@@ -90,7 +90,8 @@ TREES: dict[str, Callable[[Path], Path]] = {
     "scface": scface, "tinyface": tinyface, "survface": survface, "lfw": lfw,
     "ffhq": portraits, "celeba": portraits, "folder": people,
 }  # fmt: skip
-SUBJECTS = {"scface": 3, "tinyface": 2, "survface": 2, "lfw": 2, "ffhq": 9, "celeba": 9, "folder": 2}
+# Who is on a picture of FFHQ and CelebA is not said.
+SUBJECTS = {"scface": 3, "tinyface": 2, "survface": 2, "lfw": 2, "folder": 2}
 SETTINGS = {kind: {"train": 5, "val": 2, "test": 2} for kind in ("ffhq", "celeba")}
 
 
@@ -106,11 +107,15 @@ def test_every_kind_has_a_tree_and_facts() -> None:
 @pytest.mark.parametrize("kind", sorted(TREES))
 def test_a_whole_copy_is_whole_and_every_missing_picture_is_named(kind: str, tmp_path: Path) -> None:
     root = TREES[kind](tmp_path / "copy")
+    if kind not in SUBJECTS:
+        assert "9 found" in kind_of(kind).check(root, Wish())[0]
+        with pytest.raises(ConfigError, match="does not say who"):
+            kind_of(kind).check(root, Wish(subjects=9))
+        return
     wish = Wish(subjects=SUBJECTS[kind])
     assert kind_of(kind).check(root, wish) == []
-    if kind in ("ffhq", "celeba"):
-        assert "9 found" in kind_of(kind).check(root, Wish())[0]
-        return
+    (wrong, *_) = kind_of(kind).check(root, Wish(subjects=500))
+    assert "500" in wrong
     gone = {"tinyface": ["p0.jpg"], "survface": ["1_cam2_1.jpg"], "folder": ["2.jpg", "3.jpg"]}.get(kind)
     for name in gone or [sorted(root.rglob("*.jpg"))[0].name]:
         next(root.rglob(name)).unlink()
@@ -125,7 +130,7 @@ def test_manifests_name_existing_pictures_with_the_right_parts(kind: str, name: 
     # Protocol C of SCface has its people by number, from 44.
     root = scface(tmp_path / "copy", people=45) if name == "C" else TREES[kind](tmp_path / "copy")
     out = tmp_path / "lists" / "out"
-    wish = Wish(name, settings=SETTINGS.get(kind, {}), subjects=SUBJECTS[kind])
+    wish = Wish(name, settings=SETTINGS.get(kind, {}), subjects=SUBJECTS.get(kind))
     protocol = write_manifests(kind, root, wish, out)
     for file in ("gallery", "probes", "train", "pairs"):
         assert (out / f"{file}.csv").is_file() == {
@@ -247,11 +252,26 @@ def test_pairs_txt(tmp_path: Path) -> None:
     for text, message in (
         ("2\t1\nBo\t1\t2\n", "1 pairs, but its first line tells 4"),
         ("x\n", "not in the form"),
+        ("10 0\nBo\t1\t2\n", "10 folds of 0 pairs"),
         ("1\t1\nBo\t1\t2\n../../etc\t1\tBo\t2\n", "is no name of a person"),
     ):
         (root / "pairs.txt").write_text(text)
         with pytest.raises(DataError, match=message):
             read_pairs_txt(root / "pairs.txt")
+
+
+@pytest.mark.parametrize("kind", ["tinyface", "survface"])
+def test_a_list_with_more_names_than_people_is_named(kind: str, tmp_path: Path) -> None:
+    root = TREES[kind](tmp_path / "copy")
+    listed = next(path for path in root.rglob("*robe_img_ID_pairs.mat"))
+    content = {key: value for key, value in loadmat(str(listed)).items() if not key.startswith("__")}
+    (names,) = (key for key in content if key.endswith("set"))
+    savemat(listed, {**content, names: content[names][:1]})
+    for command in ("make", "check"):
+        more = ["--out", str(tmp_path / "out")] if command == "make" else ["--subjects", "2"]
+        assert main(["manifest", command, kind, str(root), *more]) == 1
+    with pytest.raises(DataError, match=f"1 entries of {names} and . entries of .*, which should be as many"):
+        kind_of(kind).make(root, Wish())
 
 
 def test_lists_are_not_trusted(tmp_path: Path) -> None:

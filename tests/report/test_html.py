@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -337,6 +338,16 @@ def test_a_missing_or_damaged_file_is_named_and_the_old_report_stays(make_run: M
         write_report(run)
     assert (run / "report.html").read_bytes() == before
     assert [f.name for f in run.iterdir() if f.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(("place", "key", "value"), [("recipe", "data", None), ("", "defaults", [])])
+def test_an_edited_record_is_named(make_run: MakeRun, place: str, key: str, value: object) -> None:
+    run = make_run()
+    record = json.loads((run / "run.json").read_text())
+    (record[place] if place else record)[key] = value
+    (run / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=rf"run\.json.*{key}"):
+        write_report(run)
 
 
 def test_no_folder_no_report(tmp_path: Path) -> None:
