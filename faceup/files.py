@@ -25,11 +25,18 @@ def sha256_hex(data: bytes) -> str:
 
 
 def csv_text(value: str) -> str:
-    """Return a text cell that no spreadsheet runs as a formula: an apostrophe before a leading = + - @, tab or CR.
+    """Return a text cell that no spreadsheet runs as a formula: an apostrophe before a leading = + - @ or tab.
 
-    A leading apostrophe gets another, so that different texts stay different.
+    A leading apostrophe gets another, so that `plain_text` gives the text back. A CR, which would begin a row where the
+    writer does not quote it, becomes a backslash and an r for good.
     """
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else value
+    value = value.replace("\r", "\\r")
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "'")) else value
+
+
+def plain_text(cell: str) -> str:
+    """Return the text of which `csv_text` made a cell."""
+    return cell[1:] if cell[:1] == "'" and csv_text(cell[1:]) == cell else cell
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceup.errors import DataError
-from faceup.files import csv_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
 
 
 @given(st.binary(max_size=30))
@@ -38,8 +40,17 @@ def test_sha256_of_a_known_text() -> None:
 @given(st.text(max_size=8))
 def test_no_cell_starts_a_formula_and_the_text_stays_readable(value: str) -> None:
     cell = csv_text(value)
-    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert cell == value or (cell == "'" + value and value[0] in "=+-@\t\r'")
+    assert not cell.startswith(("=", "+", "-", "@", "\t"))
+    assert "\r" not in cell
+    readable = value.replace("\r", "\\r")
+    assert cell == readable or (cell == "'" + readable and value[0] in "=+-@\t'")
+    assert plain_text(cell) == readable
+
+
+def test_a_cr_in_a_cell_begins_no_row() -> None:
+    sink = io.StringIO()
+    csv.writer(sink, lineterminator="\n").writerow([csv_text("a\r=1+1.png"), "picture"])
+    assert list(csv.reader(io.StringIO(sink.getvalue(), newline=""))) == [["a\\r=1+1.png", "picture"]]
 
 
 def test_a_good_block_leaves_the_file_and_nothing_else(tmp_path: Path) -> None:

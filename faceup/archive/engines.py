@@ -48,7 +48,12 @@ def run_pool(
                     unit = again.pop() if again else next(source, None)
                     if unit is None:
                         break
-                    running[pool.submit(_process, unit)] = unit
+                    try:
+                        future = pool.submit(_process, unit)
+                    except BrokenProcessPool:  # found out only now; this unit was in nobody's work
+                        again.append(unit)
+                        raise
+                    running[future] = unit
                 if not running:
                     return
                 ready, _ = wait(running, return_when=FIRST_COMPLETED)

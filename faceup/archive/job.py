@@ -27,7 +27,7 @@ from faceup.gallery import audit
 from faceup.gallery.enrol import Networks, enrol, need_some
 from faceup.gallery.index import Searcher
 from faceup.gallery.model import model_of
-from faceup.gallery.rows import need_pyarrow
+from faceup.gallery.rows import Rows, need_pyarrow
 from faceup.gallery.store import Gallery
 from faceup.record import package_versions
 
@@ -102,10 +102,11 @@ def run_batch(batch: Batch, *, progress: Progress | None = None, command: Sequen
     batch.job.mkdir(parents=True, exist_ok=True)
     with locked(batch.job):
         _tidy(batch.job)
-        search, notes = _search(batch, watched, tell)
+        enrolled, notes = _people(batch, None if watched is None else sorted(watched), tell)
         ledger = Ledger(batch.job)
         try:
             _plan_and_work(batch, ledger, identity, tell)
+            search, notes = _search(batch, watched, enrolled, notes)
             totals = _write(batch, ledger, search, tell)
             _record(batch, identity, totals, notes, command)
         finally:
@@ -121,6 +122,12 @@ def _check_job(batch: Batch) -> None:
         raise DataError(f"{shown(batch.job)} is no job and not empty: give another --job.")
     elif batch.job.exists() and not batch.job.is_dir():
         raise DataError(f"{shown(batch.job)} is no folder: give another --job.")
+    for archive in batch.archives:
+        if archive.is_dir() and batch.job.resolve().is_relative_to(archive.resolve()):
+            raise DataError(
+                f"{shown(batch.job)} lies in the archive {shown(archive)}, which would then be searched with the job's "
+                "own pictures in it: give a --job outside of it."
+            )
 
 
 def _tidy(job: Path) -> None:
@@ -187,47 +194,69 @@ def _engine(batch: Batch, units: Iterator[Unit]) -> Generator[tuple[Unit, Outcom
     return engines.run_here(batch.faces, units)
 
 
-def _search(batch: Batch, watched: dict[str, float | None] | None, tell: Progress) -> tuple[Search, list[str]]:
-    """Open or build the gallery; it is done first, so that a wrong key or model costs no waiting."""
-    faces, only = batch.faces, None if watched is None else sorted(watched)
-    notes = []
-    facts = [(f"faces: {key}", _plain(value)) for key, value in faces.as_dict().items()]
-    facts += [(f"results: {key}", _plain(value)) for key, value in batch.results.as_dict().items()]
-    today = datetime.now(timezone.utc).date()
-    if Gallery.is_one(batch.gallery):
-        gallery = Gallery.open(batch.gallery, batch.secret)
-        gallery.require(model_of(faces.recognizer, faces.recognizer_options, gallery.model.dimension))
-        searcher, expired = gallery.searcher(today, only)
-        if expired:
-            notes.append(f"{expired} gallery pictures are past their retention date and were not used")
-        _log(batch, gallery, today, only)
-    else:
-        searcher = _enrolled(batch, only, notes, tell)
-    facts.append(("gallery", f"{len(searcher.rows)} pictures of {searcher.subjects} subjects, index {searcher.kind}"))
-    facts += [("note", note) for note in notes]
-    thresholds = {subject: value for subject, value in (watched or {}).items() if value is not None}
-    generative = registry.info("sr", registry.split_name(faces.sr)[0]).generative
-    return Search(searcher, thresholds, batch.results, generative, facts), notes
+def _people(batch: Batch, only: list[str] | None, tell: Progress) -> tuple[Rows | None, list[str]]:
+    """Enrol a gallery of pictures and return its rows, with what to say of it.
 
-
-def _enrolled(batch: Batch, only: list[str] | None, notes: list[str], tell: Progress) -> Searcher:
+    A gallery that was built already is only tried: a wrong key, model or watch list then costs no waiting.
+    """
     faces = batch.faces
+    if Gallery.is_one(batch.gallery):
+        _gallery(batch).searcher(_today(), only)
+        return None, []
     # The workers' device may not be this machine's.
     device = "cpu" if faces.device == "cpu" else "auto"
     networks = Networks(faces.recognizer, faces.recognizer_options, faces.detector, faces.detector_options, device)
     stages, _ = networks.build()
     found = enrol(batch.gallery, stages, progress=lambda done, total: tell("gallery", done, total))
     need_some(found)
-    for row in found.failed:
-        notes.append(f"gallery picture {row.sample.sample_id}: {row.message or 'no face'} (failure to enrol)")
-    rows = found.rows
     if only is not None:
-        if missing := sorted(set(only) - set(rows.subjects)):
-            raise DataError(f"{len(missing)} subjects of the watch list are not in the gallery, e.g. {missing[0]!r}.")
-        import numpy as np
+        found.rows.of_subjects(only)
+    return found.rows, [
+        f"gallery picture {row.sample.sample_id}: {row.message or 'no face'} (failure to enrol)" for row in found.failed
+    ]
 
-        rows = rows.taken(np.array([subject in only for subject in rows.subjects]))
-    return Searcher(rows)
+
+def _gallery(batch: Batch) -> Gallery:
+    faces = batch.faces
+    gallery = Gallery.open(batch.gallery, batch.secret)
+    gallery.require(model_of(faces.recognizer, faces.recognizer_options, gallery.model.dimension))
+    return gallery
+
+
+def _today() -> date:
+    return datetime.now(timezone.utc).date()
+
+
+def _search(
+    batch: Batch, watched: dict[str, float | None] | None, enrolled: Rows | None, notes: list[str]
+) -> tuple[Search, list[str]]:
+    """Return the search, and what to say of the gallery.
+
+    It is made when the faces are there: who was removed meanwhile, or whose retention date has passed, is not found.
+
+    Args:
+        batch: the job.
+        watched: of the watch list.
+        enrolled: the pictures of a gallery that was not built.
+        notes: of their enrolment.
+    """
+    faces, only, today = batch.faces, None if watched is None else sorted(watched), _today()
+    if enrolled is None:
+        gallery = _gallery(batch)
+        searcher, expired = gallery.searcher(today, only)
+        _log(batch, gallery, today, only)
+    else:
+        rows, expired = enrolled.unexpired(today)
+        searcher = Searcher(rows if only is None else rows.of_subjects(only))
+    if expired:
+        notes = [*notes, f"{expired} gallery pictures are past their retention date and were not used"]
+    facts = [(f"faces: {key}", _plain(value)) for key, value in faces.as_dict().items()]
+    facts += [(f"results: {key}", _plain(value)) for key, value in batch.results.as_dict().items()]
+    facts.append(("gallery", f"{len(searcher.rows)} pictures of {searcher.subjects} subjects, index {searcher.kind}"))
+    facts += [("note", note) for note in notes]
+    thresholds = {subject: value for subject, value in (watched or {}).items() if value is not None}
+    generative = registry.info("sr", registry.split_name(faces.sr)[0]).generative
+    return Search(searcher, thresholds, batch.results, generative, facts), notes
 
 
 def _log(batch: Batch, gallery: Gallery, today: date, only: list[str] | None) -> None:
@@ -265,7 +294,8 @@ def _watch_list(path: Path | None) -> dict[str, float | None] | None:
 
 def _write(batch: Batch, ledger: Ledger, search: Search, tell: Progress) -> Totals:
     target = batch.job / RESULTS
-    for _ in range(3):
+    repaired: set[str] = set()
+    while True:
         tell("results", 0, 1)
         try:
             with whole_folder(target, lambda existing: None) as staging:
@@ -273,9 +303,25 @@ def _write(batch: Batch, ledger: Ledger, search: Search, tell: Progress) -> Tota
             tell("results", 1, 1)
             return totals
         except ShardDamagedError as error:
-            ledger.reopen(error.key)
+            damaged = {error.key, *_damaged(batch.job, ledger)}
+            if damaged & repaired:
+                why = "shards are damaged again as soon as they are written; check the disk"
+                raise StageError(f"{shown(batch.job)}: {why}.") from error
+            for key in damaged:
+                ledger.reopen(key)
+            repaired |= damaged
             _work(batch, ledger, tell)
-    raise StageError(f"{shown(batch.job)}: shards are damaged again as soon as they are written; check the disk.")
+
+
+def _damaged(job: Path, ledger: Ledger) -> Iterator[str]:
+    """Yield the units whose shards are not what was written: one that is may be the first of many, after a crash."""
+    for unit in ledger.units():
+        sha256 = ledger.shard(unit.key)
+        if sha256 is not None:
+            try:
+                shards.read(job, unit.key, sha256)
+            except DataError:
+                yield unit.key
 
 
 def _record(batch: Batch, identity: dict[str, Any], totals: Totals, notes: list[str], command: Sequence[str]) -> None:

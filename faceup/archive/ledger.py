@@ -46,7 +46,7 @@ class Source:
         kind: `picture`, `video` or `other`.
         camera: its name.
         start_us: microseconds since 1970, None when not known.
-        note: what could not be told of its place.
+        note: what could not be told of its place or its times.
         problem: why it cannot be searched at all; empty if it can.
         sha256: of its content; empty when it could not be read.
         stamp: see `units.Item`.

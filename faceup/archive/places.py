@@ -20,6 +20,8 @@ _FIELDS = {
     "frame": r"\d+",
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# A year is left to what is counted from there.
+_LAST_US = (datetime(9999, 1, 1, tzinfo=timezone.utc) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,14 @@ def read_time(text: str, zone: tzinfo) -> int:
     """
     when = datetime.fromisoformat(text.replace("Z", "+00:00"))
     when = when if when.tzinfo else when.replace(tzinfo=zone)
-    return (when - _EPOCH) // timedelta(microseconds=1)
+    return _shown((when - _EPOCH) // timedelta(microseconds=1))
+
+
+def _shown(start_us: int) -> int:
+    """Return a time that can be written, or raise ValueError."""
+    if start_us > _LAST_US:
+        raise ValueError("later than the year 9998")
+    return start_us
 
 
 def write_time(start_us: int) -> str:
@@ -110,7 +119,7 @@ class Places:
         camera = found.get("camera", default)
         try:
             return Place(camera, self._start(found))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return Place(camera, None, f"no time: {error}")
 
     def _start(self, found: dict[str, str]) -> int | None:
@@ -124,7 +133,7 @@ class Places:
             start = 0
         else:
             return None
-        return start + round(int(found.get("frame", 0)) * 1_000_000 / (self.fps or 1))
+        return _shown(start + round(int(found.get("frame", 0)) * 1_000_000 / (self.fps or 1)))
 
 
 def _clock(digits: str) -> str:

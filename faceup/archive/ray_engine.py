@@ -92,6 +92,7 @@ def _run(
     idle = [remote.remote(settings) for _ in range(count)]
     everyone = set(idle)
     running: dict[Any, tuple[Any, Unit]] = {}
+    cannot_start = (ray.exceptions.ActorUnschedulableError, ray.exceptions.RuntimeEnvSetupError)
     try:
         while True:
             while idle:
@@ -108,8 +109,8 @@ def _run(
                 outcome = ray.get(ready[0])
             except ray.exceptions.RayTaskError as error:  # before its base class: raised by the worker's own code
                 raise StageError(f"A Ray worker cannot work: {error.cause}") from error
-            except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
-                if getattr(error, "actor_init_failed", False):
+            except ray.exceptions.RayError as error:  # died, killed for its memory, its node or its result lost
+                if getattr(error, "actor_init_failed", False) or isinstance(error, cannot_start):
                     raise StageError(f"A Ray worker cannot start: {error}") from error
                 everyone.discard(actor)
                 actor = remote.remote(settings)

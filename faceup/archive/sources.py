@@ -156,6 +156,8 @@ def _examined(source: Source, ledger: Ledger, every: Every) -> Source:
             ledger.remember_hash(source.path, stamp, sha256)
     except FileNotFoundError:
         return replace(source, problem="no such file")
+    except ValueError as error:
+        return replace(source, problem=f"no name of a file ({error})")
     except OSError as error:
         return replace(source, problem=f"cannot be read ({error.strerror or error})")
     found = replace(source, sha256=sha256, stamp=stamp, wanted=1)
@@ -165,6 +167,9 @@ def _examined(source: Source, ledger: Ledger, every: Every) -> Source:
         frames = _inventory(found, ledger)
     except DataError as error:
         return replace(found, wanted=0, problem=str(error).removeprefix(f"{shown(path)}: ").rstrip("."))
+    if frames.restarted:
+        told = "the timestamps begin anew within the file: frames are counted, times are those of its frame rate"
+        found = replace(found, note="; ".join(filter(None, (found.note, told))))
     return replace(found, wanted=len(video.wanted(frames, every)), seconds=frames.seconds, cut=_cut(frames))
 
 

@@ -30,7 +30,7 @@ SUFFIXES = frozenset(
     )
     for ending in line.split()
 )
-FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc,mjpeg,mpjpeg,mxf,m4v,mpegvideo"
+FORMATS = "mov,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,h264,hevc,mjpeg,mpjpeg,dhav,mxf,m4v,mpegvideo"
 
 
 GAP_S = 1
@@ -50,6 +50,8 @@ class Inventory:
         rate: frames a second as the file says, 0 when it does not.
         promised_s: seconds as the header says, 0 when it does not.
         damage: why reading ended early, empty when it did not.
+        restarted: whether the timestamps begin anew within the file, as in clips that were joined byte by byte; they
+            tell neither the order nor one frame from another then, and frames are counted.
     """
 
     time_base: tuple[int, int]
@@ -60,6 +62,7 @@ class Inventory:
     rate: float
     promised_s: float
     damage: str = ""
+    restarted: bool = False
 
     @property
     def seconds(self) -> float:
@@ -91,6 +94,7 @@ def inventory(path: Path) -> Inventory:
         pts: list[int] = []
         keys: list[int] = []
         last_duration, count, timed, damage = 0, 0, True, ""
+        base, last_dts, restarted = stream.time_base or Fraction(1, 1000), None, False
         packets = container.demux(stream)
         while True:
             try:
@@ -103,6 +107,9 @@ def inventory(path: Path) -> Inventory:
             if packet.size == 0 or packet.is_discard:
                 continue
             count += 1
+            if packet.dts is not None:
+                restarted |= last_dts is not None and (last_dts - packet.dts) * base > GAP_S
+                last_dts = packet.dts
             if packet.pts is None:
                 timed = False
                 continue
@@ -110,10 +117,10 @@ def inventory(path: Path) -> Inventory:
             if packet.is_keyframe:
                 keys.append(packet.pts)
             last_duration = packet.duration or last_duration
-        base = stream.time_base or Fraction(1, 1000)
         rate = float(stream.average_rate or 0)
         promised = float(stream.duration * base) if stream.duration else float(container.duration or 0) / 1_000_000
-        if not timed:
+        if not timed or restarted:
+            timed = False
             frame = Fraction(stream.average_rate).limit_denominator(1_000_000) if rate else Fraction(25)
             base, pts, keys, last_duration = 1 / frame, list(range(count)), [0], 1
         ordered = tuple(sorted(set(pts)))
@@ -121,7 +128,15 @@ def inventory(path: Path) -> Inventory:
         if not ordered:
             raise DataError(f"{shown(path)}: no frame can be read{f' ({damage})' if damage else ''}.")
         return Inventory(
-            (base.numerator, base.denominator), ordered, tuple(sorted(set(keys))), end, timed, rate, promised, damage
+            (base.numerator, base.denominator),
+            ordered,
+            tuple(sorted(set(keys))),
+            end,
+            timed,
+            rate,
+            promised,
+            damage,
+            restarted,
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from faceup.datasets import lfw, lists, plain, scface
 from faceup.datasets.layout import Entry, Kind, Protocol, Wish, pictures, root_folder, some
 from faceup.errors import ConfigError, DataError, unknown_name
-from faceup.files import csv_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
 from faceup.images import read_bytes
 from faceup.manifest import Listing
 from faceup.types import Role, Sample
@@ -148,7 +148,7 @@ def check_lock(root: Path, locked: Path) -> list[str]:
     try:
         with locked.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream, strict=True))
-        wanted = {_unquoted(row["path"]): row["sha256"] for row in rows}
+        wanted = {plain_text(row["path"]): row["sha256"] for row in rows}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{shown(locked)}: not a lock of `faceup manifest lock` ({error}).") from error
     here = set(pictures(root))
@@ -161,8 +161,3 @@ def check_lock(root: Path, locked: Path) -> list[str]:
     if changed:
         problems.append(f"{len(changed)} pictures differ from the lock: {some(changed)}.")
     return problems
-
-
-def _unquoted(cell: str) -> str:
-    """Undo `csv_text`."""
-    return cell[1:] if cell[:1] == "'" and csv_text(cell[1:]) == cell else cell

@@ -12,7 +12,7 @@ from typing import Any
 from faceup import defaults, registry
 from faceup.acquire import Acquired, Stages, acquire
 from faceup.errors import DataError
-from faceup.files import sha256_hex
+from faceup.files import sha256_hex, shown
 from faceup.gallery.model import Model, build_embedder
 from faceup.gallery.rows import Rows, checked_date
 from faceup.images import SUFFIXES, read_bytes
@@ -107,7 +107,7 @@ def enrol(
 
 def _listed(source: Path, role: Role) -> Sequence[Sample]:
     if role == "probe" and source.suffix.lower() in SUFFIXES and source.is_file():
-        return [Sample(source.name, None, source, role, sha256_hex(read_bytes(source)))]
+        return [Sample(shown(source.name), None, source, role, sha256_hex(read_bytes(source)))]
     return read_samples(source, role).samples
 
 

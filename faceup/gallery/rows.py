@@ -53,6 +53,25 @@ class Rows:
             self.vectors[mask],
         )
 
+    def expired(self, today: date) -> npt.NDArray[np.bool_]:
+        """Return (N,) whether the retention date lies before `today`."""
+        return np.array([bool(until) and until < today.isoformat() for until in self.retain_until], dtype=bool)
+
+    def unexpired(self, today: date) -> tuple[Rows, int]:
+        """Return the rows that may be used today, and how many are past their retention date."""
+        gone = self.expired(today)
+        return (self.taken(~gone), int(gone.sum())) if gone.any() else (self, 0)
+
+    def of_subjects(self, only: Sequence[str]) -> Rows:
+        """Return the rows of some subjects.
+
+        Raises:
+            DataError: one has none.
+        """
+        if missing := sorted(set(only) - set(self.subjects)):
+            raise DataError(f"{len(missing)} subjects are not in the gallery, e.g. {missing[0]!r}.")
+        return self.taken(np.isin(np.array(self.subjects, dtype=object), list(only)))
+
     def names(self) -> tuple[tuple[str, ...], ...]:
         """Return the columns but the embeddings, in the order of `NAMES`."""
         return self.subjects, self.samples, self.pictures, self.retain_until

@@ -104,7 +104,7 @@ class Gallery:
         try:
             header = json.loads(path.read_bytes())
             seal = header.pop("seal")
-            cipher, number = header["cipher"], header["faceup_gallery"]
+            cipher, number, _ = header["cipher"], header["faceup_gallery"], header["model"]
         except OSError as error:
             raise DataError(f"{shown(folder)}: no gallery ({error.strerror or error}).") from error
         except (ValueError, KeyError, AttributeError, TypeError) as error:
@@ -149,8 +149,7 @@ class Gallery:
     def usable(self, today: date) -> tuple[Rows, int]:
         """Return the rows that may be used today, and how many are past their retention date."""
         rows = self.rows()
-        kept = ~_expired(rows, today)
-        return (rows, 0) if kept.all() else (rows.taken(kept), int((~kept).sum()))
+        return rows.unexpired(today)
 
     def searcher(
         self,
@@ -173,9 +172,7 @@ class Gallery:
         """
         rows, expired = self.usable(today)
         if only is not None:
-            if missing := sorted(set(only) - set(rows.subjects)):
-                raise DataError(f"{len(missing)} subjects are not in the gallery, e.g. {missing[0]!r}.")
-            rows = rows.taken(np.isin(np.array(rows.subjects, dtype=object), list(only)))
+            rows = rows.of_subjects(only)
         entry = self.header["index_file"]
         if entry is None or expired or only is not None:
             return faiss_index.Searcher(rows), expired
@@ -217,7 +214,7 @@ class Gallery:
         """Delete the rows whose retention date lies before `today` and return their subjects; `first` as for `add`."""
         with self._recorded("expire", {"date": today.isoformat()}, first) as begin, self._changing():
             rows = self.rows()
-            gone = _expired(rows, today)
+            gone = rows.expired(today)
             begin()
             if gone.any():
                 self._replace_rows([], rows.taken(~gone))
@@ -313,10 +310,6 @@ class Gallery:
             self.cipher.open(bytes.fromhex(seal), json.dumps(content, sort_keys=True).encode())
         except (DataError, ValueError, TypeError) as error:
             raise DataError(f"{shown(self.folder)}: the key is wrong, or {audit.HEADER} was changed.") from error
-
-
-def _expired(rows: Rows, today: date) -> Any:
-    return np.array([bool(until) and until < today.isoformat() for until in rows.retain_until], dtype=bool)
 
 
 def refuse_existing(folder: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from faceup.errors import DataError
-from faceup.files import csv_text
+from faceup.files import plain_text
 from faceup.images import encode_png, read_image
 from faceup.report.run_folder import damaged
 from faceup.report.text import DASH, method_name
@@ -119,7 +119,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             if column in NUMBERS[path.name]:
                 read[column] = [float(text or "nan") for text in read[column]]
             else:
-                read[column] = [t[1:] if t[:1] == "'" and csv_text(t[1:]) == t else t for t in read[column]]
+                read[column] = [plain_text(cell) for cell in read[column]]
     except (OSError, ValueError) as error:
         raise DataError(f"{path.name} of the evaluation cannot be read ({error}): evaluate the run again.") from error
     return read

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from faceup.errors import DataError
-from faceup.files import csv_text, shown
+from faceup.files import csv_text, plain_text, shown
 
 TABLE = "simulation.csv"
 _DIGITS = {"achieved_eye_px": 3, "outside": 4, "blur_px": 3, "motion_px": 3, "motion_deg": 1}
@@ -109,8 +109,7 @@ def listed_outputs(folder: Path) -> set[str]:
             names = [row.get("output") or "" for row in csv.DictReader(stream)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{shown(table)}: cannot be read ({error}); its folder is left alone.") from error
-    # Undo csv_text, which put an apostrophe before what looks like a formula.
-    return {name[1:] if name[:1] == "'" and csv_text(name[1:]) == name else name for name in names} - {""}
+    return {plain_text(name) for name in names} - {""}
 
 
 def _cell(name: str, value: str | float | None) -> str:

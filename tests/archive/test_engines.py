@@ -7,12 +7,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from faceup.archive.job import run_batch
-from faceup.archive.ray_engine import RayOptions, actors_for
+from faceup.archive.ledger import Ledger
+from faceup.archive.ray_engine import RayOptions, _run, actors_for
+from faceup.archive.settings import FaceSettings
+from faceup.archive.units import Unit
+from faceup.archive.worker import Outcome, Worker
 from faceup.errors import ConfigError
 from faceup.gallery.enrol import Networks, enrol
 from faceup.gallery.store import Gallery
@@ -61,6 +68,74 @@ def test_a_unit_that_kills_its_worker_every_time_is_a_failure_and_not_the_end(
     totals = run_batch(fakes.batch(site, [site / "archive"], "pool", workers=2, threshold=0.9, resume=True))
     assert totals.failed_units == 0
     assert results(site, "pool") == results(site, "here")
+
+
+def test_a_pool_that_breaks_before_a_unit_is_given_to_it_loses_none(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pool takes everything; the first is found to be broken when it gets its third unit."""
+    from faceup.archive import engines
+
+    pools: list[object] = []
+
+    class Pool:
+        def __init__(self, *_: object) -> None:
+            pools.append(self)
+            engines._worker = engines.Worker(fakes.batch(site, []).faces)
+            self.given = 0
+
+        def submit(self, work: Callable[[Unit], Outcome], unit: Unit) -> Future[Outcome]:
+            self.given += 1
+            if len(pools) == 1 and self.given == 3:
+                raise BrokenProcessPool
+            future: Future[Outcome] = Future()
+            future.set_result(work(unit))
+            return future
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr(engines, "ProcessPoolExecutor", Pool)
+    run_batch(fakes.batch(site, [site / "archive"], "pool", workers=2, threshold=0.9))
+    assert len(pools) == 2
+    assert results(site, "pool") == results(site, "here")
+
+
+def test_an_actor_that_ray_kills_for_its_memory_is_replaced(site: Path) -> None:
+    """With a Ray of a few lines: the real one does it only where memory is short."""
+
+    class RayError(Exception):
+        pass
+
+    class OutOfMemoryError(RayError):
+        pass
+
+    nothing = {name: type(name, (RayError,), {}) for name in ("RayTaskError", "ActorUnschedulableError")}
+    errors = {**nothing, "RuntimeEnvSetupError": type("RuntimeEnvSetupError", (RayError,), {}), "RayError": RayError}
+    made: list[Worker] = []
+
+    class Actor:
+        def __init__(self, settings: FaceSettings) -> None:
+            worker = Worker(settings)
+            made.append(worker)
+            self.process = SimpleNamespace(remote=lambda unit: (len(made), worker, unit))
+
+    def get(reference: tuple[int, Worker, Unit]) -> Outcome:
+        number, worker, unit = reference
+        if number == 1:
+            raise OutOfMemoryError
+        return worker.process(unit)
+
+    ray = SimpleNamespace(
+        cluster_resources=lambda: {"CPU": 2.0}, exceptions=SimpleNamespace(**errors), get=get, kill=lambda _: None,
+        remote=lambda **_: lambda _: SimpleNamespace(remote=Actor), wait=lambda waiting, num_returns: (waiting[:1], []),
+    )  # fmt: skip
+    run_batch(fakes.batch(site, [site / "archive"], "plan", threshold=0.9))
+    units = list(Ledger(site / "plan").units())
+    done = list(_run(ray, fakes.batch(site, []).faces, units, RayOptions()))
+    assert len(made) == 2
+    assert sorted(unit.key for unit, _ in done) == sorted(unit.key for unit in units)
+    assert all(outcome.data is not None for _, outcome in done)
 
 
 def test_the_processes_of_a_pool_end_when_their_parent_is_killed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

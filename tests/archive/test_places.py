@@ -47,6 +47,15 @@ def test_what_does_not_fit_is_told() -> None:
     assert found.note.startswith("no time: ")
 
 
+@pytest.mark.parametrize("digits", ["20240131235959", "20240131235959123", "9" * 400])
+def test_a_number_too_large_for_a_time_is_told(digits: str) -> None:
+    found = Places("{camera}/{frame}.png", fps=25).of(f"hall/{digits}.png", video=False, root="root")
+    assert (found.camera, found.start_us) == ("hall", None)
+    assert found.note.startswith("no time: ")
+    with pytest.raises(ValueError, match="later than"):
+        read_time("9999-06-01T00:00:00", timezone.utc)
+
+
 def test_time_zones() -> None:
     berlin = Places("{camera}/{date}/{time}", time_zone("Europe/Berlin"))
     assert berlin.of("gate/20240131/130005.mp4", video=True, root="root").start_us == NOON

@@ -10,7 +10,7 @@ import pytest
 from faceup.archive import job as job_module
 from faceup.archive.job import run_batch
 from faceup.archive.settings import parse_every
-from faceup.errors import DataError
+from faceup.errors import DataError, StageError
 from tests.archive import fakes
 
 
@@ -88,6 +88,32 @@ def test_another_engine_makes_every_unit_new_where_sr_is_a_network(monkeypatch: 
     monkeypatch.setattr(engine, "has_ncnn", lambda: True)
     assert faces_identity(systems["sisn"]) != without["sisn"]
     assert faces_identity(systems["bicubic"]) == without["bicubic"]
+
+
+def test_all_shards_that_a_crash_emptied_are_made_again_at_once(site: Path, finished: list[str]) -> None:
+    run_batch(fakes.batch(site, [site / "archive"]))
+    before = fakes.content(site / "job" / "results")
+    shards = sorted((site / "job" / "shards").rglob("*.parquet"))
+    assert len(shards) >= 4
+    for shard in shards:
+        shard.write_bytes(b"")
+    assert again(site, finished) == len(shards)
+    assert fakes.content(site / "job" / "results") == before
+
+
+def test_a_shard_that_is_damaged_as_soon_as_it_is_written_ends_the_job(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(job: Path, key: str, data: bytes) -> str:
+        return "0" * 64 if key == keys[0] else write(job, key, data)
+
+    run_batch(fakes.batch(site, [site / "archive"]))
+    shard = min((site / "job" / "shards").rglob("*.parquet"))
+    keys, write = [shard.stem], job_module.shards.write
+    shard.unlink()
+    monkeypatch.setattr(job_module.shards, "write", broken)
+    with pytest.raises(StageError, match="damaged again as soon as they are written"):
+        run_batch(fakes.batch(site, [site / "archive"], resume=True))
 
 
 def test_a_damaged_shard_is_made_again(site: Path, finished: list[str]) -> None:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from faceup.archive.job import run_batch
+from faceup.archive.job import STEP, run_batch
 from faceup.archive.places import Places
 from faceup.errors import DataError
+from faceup.gallery.enrol import Networks, enrol
+from faceup.gallery.store import Gallery
 from tests.archive import fakes
 
 
@@ -113,6 +115,58 @@ def test_thousands_of_rows_are_paged(site: Path, monkeypatch: pytest.MonkeyPatch
     for text in texts:
         for link in (part.split('"')[0] for part in text.split('href="')[1:]):
             assert (site / "job" / "results" / "pages" / link).resolve().is_file(), link
+
+
+def test_a_job_inside_its_archive_is_refused(site: Path) -> None:
+    fakes.save(site / "archive" / "gate" / "1.png", fakes.scene([(fakes.RED, 20, 20, 40)]))
+    for job in ("archive/job", "archive/gate/deep/job", "archive"):
+        with pytest.raises(DataError, match="give a --job outside of it|is no job and not empty"):
+            run_batch(fakes.batch(site, [site / "archive"], job))
+    assert not (site / "archive" / "job").exists()
+
+
+def test_a_path_that_no_file_can_have_is_a_row(site: Path) -> None:
+    fakes.save(site / "store" / "x.png", fakes.scene([(fakes.BLUE, 20, 20, 40)]))
+    (site / "list.csv").write_text("path,camera\nstore/x.png,yard\nstore/\0.png,yard\n")
+    run_batch(fakes.batch(site, [site / "list.csv"]))
+    rows = pd.read_csv(site / "job" / "results" / "coverage.csv").set_index("status")
+    assert set(rows.index) == {"searched", "not_searched"}
+    assert "no name of a file" in rows.loc["not_searched", "reason"]
+
+
+def test_clips_joined_byte_by_byte_are_told(site: Path) -> None:
+    parts = [fakes.film(site / f"{k}.ts", fakes.walk(30, c)) for k, c in enumerate((fakes.RED, fakes.BLUE))]
+    (site / "archive").mkdir()
+    (site / "archive" / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    run_batch(fakes.batch(site, [site / "archive"]))
+    (row,) = pd.read_csv(site / "job" / "results" / "coverage.csv").to_dict("records")
+    assert row["status"] == "searched"
+    assert "timestamps begin anew" in row["reason"]
+    assert appearances(site)["subject"].tolist() == ["red", "blue"]
+
+
+def test_nobody_is_found_after_the_retention_date(site: Path) -> None:
+    fakes.save(site / "archive" / "gate" / "1.png", fakes.scene([(fakes.RED, 20, 20, 40)]))
+    lines = [f"gallery/{name}_1.png,{name},{day}" for name, day in (("red", "2020-01-01"), ("blue", "2999-01-01"))]
+    (site / "people.csv").write_text("\n".join(["path,subject,retain_until", *lines]) + "\n")
+    run_batch(fakes.batch(site, [site / "archive"], gallery=site / "people.csv"))
+    assert appearances(site)["subject"].tolist() == ["blue"]
+    assert "1 gallery pictures are past their retention date" in (site / "job" / "job.json").read_text()
+
+
+def test_who_is_removed_while_the_job_runs_is_not_found(site: Path) -> None:
+    fakes.save(site / "archive" / "gate" / "1.png", fakes.scene([(fakes.RED, 20, 20, 40)]))
+    stages, model = Networks("squares", {}, "squares", {}, "cpu").build()
+    Gallery.create(site / "built", model, enrol(site / "gallery", stages).rows)
+
+    def tell(step: str, done: int, total: int) -> None:
+        if step == STEP and done == total:
+            Gallery.open(site / "built").remove(["red"])
+
+    run_batch(fakes.batch(site, [site / "archive"], gallery=site / "built"), progress=tell)
+    assert "red" not in appearances(site)["subject"].tolist()
+    with pytest.raises(DataError, match="subjects are not in the gallery, e.g. 'red'"):
+        Gallery.open(site / "built").rows().of_subjects(["red"])
 
 
 def test_an_archive_without_anything_to_search(site: Path) -> None:

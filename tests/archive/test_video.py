@@ -53,6 +53,25 @@ def test_parts_together_are_the_whole(tmp_path: Path, name: str, codec: str, tim
         assert abs(columns[0] - (4 + number * 2 % 110)) <= 2
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_clips_joined_byte_by_byte_are_searched_to_the_end(tmp_path: Path, codec: str) -> None:
+    first = fakes.film(tmp_path / "a.ts", fakes.walk(50, fakes.RED), codec=codec)
+    second = fakes.film(tmp_path / "b.ts", fakes.walk(50, fakes.BLUE), codec=codec)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    found = inventory(joined)
+    assert found.restarted
+    assert not found.timed
+    assert len(found.pts) == 100
+    assert found.seconds == pytest.approx(4.0, abs=0.1)
+    frames = list(Part(joined, 0, tuple(wanted(found, Every(frames=1))), found.timed))
+    assert len(frames) == 100
+    for number, (_, image) in enumerate(frames):
+        red, blue = (int(image.pixels[..., k].astype(int).max()) for k in (0, 2))
+        assert (red > blue) == (number < 50)
+    assert not inventory(first).restarted
+
+
 def test_which_frames_are_wanted() -> None:
     found = Inventory((1, 1000), (0, 40, 90, 210, 390, 400, 1000), (0,), 1040, True, 25.0, 0.0)
     assert wanted(found, parse_every("0.2s")) == [0, 210, 400, 1000]

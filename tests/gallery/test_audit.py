@@ -44,6 +44,9 @@ def test_a_whole_chain_verifies(log: Path) -> None:
         (lambda text: text[1:], "line 1: entries before it were removed"),
         (lambda text: [*text[:2], "no entry\n", *text[2:]], "a line before it is no entry"),
         (lambda text: [*text, "no entry\n"], "the last line is no entry"),
+        (lambda text: [*text[:4], '{"purpose": "forged", ' + text[4][1:]], "line 5: the entry was changed"),
+        (lambda text: [*text[:2], "\n", *text[2:]], "line 4: a line before it is no entry"),
+        (lambda text: [*text, "\n"], "the last line is no entry"),
     ],
 )
 def test_changes_are_found(log: Path, change, message: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001

@@ -108,6 +108,9 @@ def test_changed_files_are_refused(tmp_path: Path) -> None:
             header.write_text(json.dumps({**json.loads(good), **change}))
             with pytest.raises(DataError, match=r"was changed|hash is wrong"):
                 Gallery.open(folder, secret)
+        header.write_text(json.dumps({key: value for key, value in json.loads(good).items() if key != "model"}))
+        with pytest.raises(DataError, match=r"damaged header .*model"):
+            Gallery.open(folder, secret)
         header.write_text(good)
         part = folder / json.loads(good)["parts"][0]["file"]
         data = part.read_bytes()
