@@ -22,8 +22,9 @@ import numpy as np
 from benchmarks import method
 from benchmarks.method import Cell, Column, Table
 from faceup.archive import shards, video
+from faceup.archive.batch import Batch
 from faceup.archive.faces import FaceFinder
-from faceup.archive.job import Batch, run_batch
+from faceup.archive.job import run_batch
 from faceup.archive.settings import Every, FaceSettings, ResultSettings, parse_every
 from faceup.archive.units import PART_FRAMES
 from faceup.images import read_image, resize

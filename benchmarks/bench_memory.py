@@ -43,7 +43,8 @@ def crops(folder: Path, count: int) -> Path:
 
 def build(folder: str, sr: str) -> Callable[[], Round]:
     """Return what runs one job over the archive in a folder."""
-    from faceup.archive.job import Batch, run_batch
+    from faceup.archive.batch import Batch
+    from faceup.archive.job import run_batch
     from faceup.archive.settings import FaceSettings, ResultSettings, parse_every
 
     batch = Batch(

@@ -100,7 +100,8 @@ def command(
     The results lie in JOB/results: appearances.csv, coverage.csv, report.html, Parquet files, thumbnails. A similarity
     is an investigative lead, never a match. Docs: docs/archives.md.
     """
-    from faceup.archive.job import RESULTS, Batch, run_batch
+    from faceup.archive.batch import Batch
+    from faceup.archive.job import RESULTS, run_batch
     from faceup.archive.places import Places, time_zone
     from faceup.archive.ray_engine import RayOptions
     from faceup.archive.settings import FaceSettings, ResultSettings, parse_every

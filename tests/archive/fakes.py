@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from faceup import registry
-from faceup.archive.job import Batch
+from faceup.archive.batch import Batch
 from faceup.archive.settings import FaceSettings, ResultSettings, parse_every
 from faceup.types import Image
 
