@@ -14,7 +14,7 @@ from faceup.errors import ContractError, DataError
 from faceup.files import shown
 from faceup.images import MAX_PIXELS, read_image
 from faceup.metrics.face_quality import sharpness
-from faceup.protocols import Detector, Embedder, SrBackend
+from faceup.protocols import Detector, Embedder, SrBackend, detect_all, embed_all
 from faceup.types import Detections, Embeddings, Floats, Image, Sample
 
 # A portion ends at this many pictures or at this many pixels after super-resolution, whichever comes first.
@@ -105,7 +105,7 @@ def acquire(
             for (sample, before), after in zip(readable, enlarged, strict=True):
                 on_pair(sample, before, after)
         started = time.perf_counter()
-        found = stages.detector.detect(enlarged)
+        found = detect_all(stages.detector, enlarged)
         stages.timed("detect", started)
         results = iter(zip(enlarged, found, strict=True))
         faces = []
@@ -124,7 +124,7 @@ def acquire(
             rows.append(row)
         started = time.perf_counter()
         if faces:
-            vectors[[index for index, _ in faces]] = stages.embedder.embed([face for _, face in faces])
+            vectors[[index for index, _ in faces]] = embed_all(stages.embedder, [face for _, face in faces])
         stages.timed("embed", started)
         if on_progress is not None:
             on_progress(len(rows))

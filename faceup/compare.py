@@ -110,6 +110,8 @@ def read_pairs(path: Path, gallery: Sequence[Sample], probes: Sequence[Sample]) 
         raise DataError(f"{shown(path)}: not CSV in UTF-8 ({error}).") from error
     if missing := {"probe", "gallery"} - set(read.columns):
         raise DataError(f"{shown(path)}: pairs need the columns probe and gallery; missing: {', '.join(missing)}.")
+    if not len(read):
+        raise DataError(f"{shown(path)}: no pair is listed.")
     out = pd.DataFrame(index=read.index)
     for side, samples in (("probe", probes), ("gallery", gallery)):
         numbers = {s.sample_id: k for k, s in enumerate(samples)}

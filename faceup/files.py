@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +102,20 @@ def whole_folder(target: Path, refuse: Callable[[Path], None]) -> Iterator[Path]
         shutil.rmtree(temporary, ignore_errors=True)
     if replaced:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_writable(target: Path) -> None:
+    """Try whether a folder can be made beside `target`, so that nobody learns the opposite after hours of work.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix="."):
+            pass
+    except OSError as error:
+        raise _unwritable(target, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

@@ -61,6 +61,8 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{shown(path)}: no such file.") from error
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
+    except ValueError as error:  # a NUL, half a surrogate pair
+        raise DataError(f"{str(path)!r} is no name of a file ({error}).") from error
 
 
 def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
@@ -81,8 +83,9 @@ def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise DataError(f"{name}: {width} x {height} px, more than the {max_pixels} px allowed.")
+                white = _white(picture)
                 picture.load()
-                return Image(_rgb8(_upright(picture), name))
+                return Image(_rgb8(_upright(picture), name, white))
     except DataError:
         raise
     except PilImage.DecompressionBombError as error:
@@ -106,7 +109,13 @@ def _upright(picture: PilImage.Image) -> PilImage.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _rgb8(picture: PilImage.Image, name: str) -> np.ndarray:
+def _white(picture: PilImage.Image) -> int:
+    """Return the value of white in a picture of more than 8 bits; a TIFF file may have any number of them."""
+    bits = getattr(picture, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
+    return 2**bits - 1 if 8 < bits < 16 else 65535
+
+
+def _rgb8(picture: PilImage.Image, name: str, white: int) -> np.ndarray:
     mode = picture.mode
     if mode.startswith("I"):
         # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
@@ -114,8 +123,9 @@ def _rgb8(picture: PilImage.Image, name: str) -> np.ndarray:
         if grey.min(initial=0) < 0 or grey.max(initial=0) > 65535:
             raise DataError(f"{name}: 32-bit integer pixels are not supported; save the picture with 8 or 16 bits.")
         if (clear := picture.info.get("transparency")) is not None:
-            grey[grey == clear] = 65535
-        return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+            grey[grey == clear] = white
+        grey8 = np.minimum((grey * 255 + white // 2) // white, 255).astype(np.uint8)
+        return np.repeat(grey8[:, :, None], 3, axis=2)
     if mode == "F":
         raise DataError(f"{name}: floating-point pixels are not supported; save the picture with 8 or 16 bits.")
     if mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:

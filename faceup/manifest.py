@@ -36,7 +36,8 @@ class Listing:
 
     Attributes:
         samples: in the order of the source.
-        ignored: files of a folder that were left out because their names are not those of pictures.
+        ignored: what was left out of a folder: files whose names are not those of pictures, and links to folders,
+            which are not followed.
     """
 
     samples: tuple[Sample, ...]
@@ -49,7 +50,8 @@ def read_samples(source: str | os.PathLike[str], role: Role) -> Listing:
     A file that cannot be read stays in the list with an empty hash and becomes a row with status `unreadable` later.
 
     Raises:
-        DataError: the source is missing or holds no picture, a row is incomplete, or two rows have the same id.
+        DataError: the source is missing, cannot be listed or holds no picture, a row is incomplete, or two rows have
+            the same id.
     """
     path = Path(source)
     if path.is_dir():
@@ -79,8 +81,11 @@ def name_parts(stem: str) -> tuple[str, dict[str, str]]:
 
 def _from_folder(root: Path, role: Role) -> Listing:
     samples, ignored = [], []
-    for folder, folders, files in os.walk(root):
+    unlisted: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=unlisted.append):
         folders.sort()
+        links = (Path(folder) / name for name in folders if (Path(folder) / name).is_symlink())
+        ignored += [f"{shown(path.relative_to(root).as_posix())} (a link to a folder)" for path in links]
         for name in files:
             path = Path(folder) / name
             sample_id = shown(path.relative_to(root).as_posix())
@@ -92,6 +97,9 @@ def _from_folder(root: Path, role: Role) -> Listing:
             if len(inside) > 1 and not (_SCFACE.match(path.stem) and re.fullmatch(r"\d{3}", subject)):
                 subject = shown(inside[0])
             samples.append(Sample(sample_id, subject, path, role, _hash(path), attrs=attrs))
+    if unlisted:
+        why = unlisted[0].strerror or unlisted[0]
+        raise DataError(f"{shown(str(unlisted[0].filename))}: the folder cannot be listed ({why}).")
     return Listing(tuple(sorted(samples, key=lambda s: s.sample_id)), tuple(sorted(ignored)))
 
 
@@ -110,7 +118,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{shown(path)}: cannot be read as CSV in UTF-8 ({error}).") from error
         return
-    content = read_yaml(path)
+    content = read_yaml(path, as_text=True)
     rows = content.get("samples") if isinstance(content, dict) else content
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError(

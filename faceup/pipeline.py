@@ -136,6 +136,7 @@ class _Run:
     ) -> None:
         recipe = with_every_label(recipe)
         self.recipe, self.gallery, self.probes = recipe, gallery, probes
+        registry.check_options(recipe.sr_options)
         self.progress, self.command = progress, list(command)
         self.device = pick_device(recipe.device)
         if recipe.threads:

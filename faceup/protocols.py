@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from faceup.errors import ContractError
 from faceup.types import AlignedFace, Detections, Floats, Image
 
 
@@ -48,3 +49,28 @@ class Embedder(Protocol):
     def embed(self, faces: Sequence[AlignedFace]) -> Floats:
         """Return float32 (N, dimension), rows of unit length, same order."""
         ...
+
+
+def detect_all(detector: Detector, images: Sequence[Image]) -> list[Detections]:
+    """Return what a detector finds, one result for each picture.
+
+    Raises:
+        ContractError: it returned another number.
+    """
+    found = detector.detect(images)
+    if len(found) != len(images):
+        raise ContractError(f"The detector returned {len(found)} results for {len(images)} pictures.")
+    return found
+
+
+def embed_all(embedder: Embedder, faces: Sequence[AlignedFace]) -> Floats:
+    """Return (N, dimension) vectors, one for each face; a single vector must not become everybody's.
+
+    Raises:
+        ContractError: the recogniser returned another shape.
+    """
+    vectors = embedder.embed(faces)
+    if vectors.shape != (len(faces), embedder.dimension):
+        wanted = f"({len(faces)}, {embedder.dimension})"
+        raise ContractError(f"The recogniser returned vectors of shape {vectors.shape} where {wanted} is due.")
+    return vectors

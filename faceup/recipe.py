@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -73,6 +74,7 @@ class RunRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sr", (self.sr,) if isinstance(self.sr, str) else tuple(self.sr))
+        self._check_types()
         if not self.sr or len(set(self.sr)) != len(self.sr):
             raise ConfigError(f"A run needs at least one SR backend and each once, got {', '.join(self.sr) or 'none'}.")
         if not re.fullmatch(r"[\w][\w .-]*", self.name):
@@ -83,8 +85,25 @@ class RunRecipe:
             raise unknown_name("published numbers", self.published, PUBLISHED)
         for key in ("scale", "threads", "seed", "candidates"):
             value, least = getattr(self, key), 1 if key == "scale" else 0
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
                 raise ConfigError(f"{key} must be a whole number of at least {least}, got {value!r}.")
+
+    def _check_types(self) -> None:
+        texts = {key: getattr(self, key) for key in ("name", "detector", "recognizer", "device")}
+        texts |= {key: value for key in ("gallery", "probes", "pairs") if (value := getattr(self, key)) is not None}
+        for key, value in [*texts.items(), *(("sr", label) for label in self.sr)]:
+            if not isinstance(value, str) or not value:
+                raise ConfigError(f"{key} must be text, got {value!r}.")
+        options = {key: getattr(self, key) for key in ("sr_options", "detector_options", "recognizer_options", "data")}
+        if isinstance(self.sr_options, dict):
+            options |= {f"sr_options of {name}": value for name, value in self.sr_options.items()}
+        for key, value in options.items():
+            if not isinstance(value, dict):
+                raise ConfigError(f"{key} must be a mapping of settings, got {value!r}.")
+            try:
+                json.dumps(value)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{key} must hold texts, numbers and lists only ({error}).") from error
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
@@ -104,8 +123,21 @@ def _joined(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def read_yaml(path: Path) -> Any:
+class _TextLoader(yaml.SafeLoader):
+    """Leaves every plain scalar the text that it is, but for null: `010` is no 8 and `12:30` no 750."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith((":null", ":merge"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def read_yaml(path: Path, *, as_text: bool = False) -> Any:
     """Return the plain values of a YAML file.
+
+    Args:
+        path: the file.
+        as_text: leave numbers, dates and truth values the text that was written, as names of people must be.
 
     Raises:
         ConfigError: it cannot be read or is no YAML.
@@ -116,28 +148,31 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{shown(path)}: not a YAML file ({error}).") from error
-    return parse_yaml(text, shown(path))
+    return parse_yaml(text, shown(path), as_text=as_text)
 
 
-def parse_yaml(text: str, name: str) -> Any:
-    """Return the plain values of YAML text.
+def parse_yaml(text: str, name: str, *, as_text: bool = False) -> Any:
+    """Return the plain values of YAML text; see `read_yaml`.
 
     Raises:
         ConfigError: it is no YAML; the message begins with `name`.
     """
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return yaml.load(text, _TextLoader if as_text else yaml.SafeLoader)  # noqa: S506 (both are safe)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # of a 13th month, of thousands of brackets
         raise ConfigError(f"{name}: not a YAML file ({' '.join(str(error).split())}).") from error
 
 
-def read_recipe(path: Path, kind: type[T], overrides: Mapping[str, Any] | None = None) -> T:
+def read_recipe(
+    path: Path, kind: type[T], overrides: Mapping[str, Any] | None = None, *, usual: Mapping[str, Any] | None = None
+) -> T:
     """Read a YAML file into a recipe dataclass.
 
     Args:
         path: the file.
         kind: the dataclass; its `__post_init__` checks the values.
         overrides: values that win over the file's, e.g. from the command line.
+        usual: values where the file has none.
 
     Raises:
         ConfigError: no YAML mapping, an unknown or missing key, or a value that the recipe refuses.
@@ -146,7 +181,7 @@ def read_recipe(path: Path, kind: type[T], overrides: Mapping[str, Any] | None =
     if not isinstance(values, dict):
         raise ConfigError(f"{shown(path)}: a recipe is a YAML mapping of settings, got {type(values).__name__}.")
     try:
-        return make_recipe(kind, {**values, **(overrides or {})})
+        return make_recipe(kind, {**(usual or {}), **values, **(overrides or {})})
     except ConfigError as error:
         raise ConfigError(f"{shown(path)}: {error}") from error
 

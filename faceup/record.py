@@ -195,14 +195,21 @@ def _sample(s: Sample) -> dict[str, Any]:
 def _warnings(gallery: Listing, probes: Listing, detections: pd.DataFrame) -> list[str]:
     notes = []
     for listing, role in ((gallery, "gallery"), (probes, "probe")):
-        rows = detections[detections["role"] == role].drop_duplicates("sample")
-        unreadable, faceless = (rows[rows["status"] == status] for status in ("unreadable", "no_face"))
+        every = detections[detections["role"] == role]
+        rows = every.drop_duplicates("sample")
+        faceless = rows[rows["status"] == "no_face"]
         if listing.ignored:
             example = listing.ignored[0]
-            notes.append(f"{len(listing.ignored)} {role} files are not named as pictures: left out, e.g. {example}")
-        if len(unreadable):
-            example = unreadable.iloc[0]["message"]
-            notes.append(f"{len(unreadable)} of {len(rows)} {role} pictures could not be read, e.g. {example}")
+            left = f"{len(listing.ignored)} {role} entries are not named as pictures or are links"
+            notes.append(f"{left}: left out, e.g. {example}")
+        # A picture may be too large for a system that enlarges it, and be read by another.
+        unreadable = every[every["status"] == "unreadable"]
+        counts = unreadable["sr"].value_counts(sort=False)
+        whole = len(counts) == every["sr"].nunique() and counts.nunique() == 1
+        for label, count in list(counts.items())[: 1 if whole else None]:
+            example = unreadable[unreadable["sr"] == label].iloc[0]["message"]
+            where = "" if whole else f" for {label}"
+            notes.append(f"{count} of {len(rows)} {role} pictures could not be read{where}, e.g. {example}")
         if role == "gallery" and len(faceless):
             example = faceless.iloc[0]["sample"]
             notes.append(f"{len(faceless)} of {len(rows)} gallery pictures: no face (failure to enrol), e.g. {example}")

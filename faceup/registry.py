@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -130,6 +130,13 @@ def build(stage: Stage, name: str, options: Options) -> Any:
     if not isinstance(backend, _PROTOCOLS[stage]):
         raise ContractError(f"Plug-in {name!r} of stage {stage} does not follow {_PROTOCOLS[stage].__name__}.")
     return backend
+
+
+def check_options(sr_options: Mapping[str, Any]) -> None:
+    """Raise ConfigError unless the settings of SR backends stand under names of backends, without a file."""
+    for name in sr_options:
+        if name not in names("sr"):
+            raise unknown_name("SR backend in sr_options", name, names("sr"))
 
 
 def split_name(text: str) -> tuple[str, Path | None]:

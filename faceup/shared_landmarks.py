@@ -13,7 +13,7 @@ import numpy as np
 
 from faceup.acquire import Acquired
 from faceup.align import align
-from faceup.protocols import Embedder
+from faceup.protocols import Embedder, embed_all
 from faceup.types import AlignedFace, Embeddings, Floats, Image
 
 REFERENCE = "bicubic"
@@ -59,7 +59,7 @@ class SharedLandmarks:
 
     def _embed(self) -> None:
         if self._waiting:
-            self._vectors[[k for k, _ in self._waiting]] = self.embedder.embed([face for _, face in self._waiting])
+            self._vectors[[k for k, _ in self._waiting]] = embed_all(self.embedder, [face for _, face in self._waiting])
             self._waiting = []
 
     def embeddings(self) -> Embeddings:

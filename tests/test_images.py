@@ -94,6 +94,16 @@ def test_every_16_bit_grey_is_divided_by_257_and_rounded() -> None:
             np.testing.assert_array_equal(result[:, :, channel], expected, err_msg=kind)
 
 
+def test_a_tiff_of_12_bits_is_as_bright_as_it_is() -> None:
+    """Written by hand: little-endian, one strip, three pixels of 12 bits in 16, 0, 2048 and 4095."""
+    entries = [(256, 3, 1, 3), (257, 3, 1, 1), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8),
+               (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, 1, 5)]  # fmt: skip
+    packed = bytes([0x00, 0x08, 0x00, 0xFF, 0xF0])  # 000 800 FFF
+    data = b"II*\0" + struct.pack("<I", 14) + packed + b"\0" + struct.pack("<H", len(entries))
+    data += b"".join(struct.pack("<HHII", *entry) for entry in entries) + b"\0\0\0\0"
+    assert decode(data, "x.tif").pixels[0, :, 0].tolist() == [0, 128, 255]
+
+
 def test_16_bit_grey_with_a_transparent_level_is_white_there() -> None:
     grey = np.array([[0, 1000, 65535, 1001]], ">u2")
     data = forged_png(

@@ -98,6 +98,53 @@ def test_yaml(tmp_path: Path, wrap: str) -> None:
     assert (sample.sample_id, sample.subject_id, sample.path) == ("first", "7", tmp_path / "1.png")
 
 
+@pytest.mark.parametrize("name", ["010", "001_1", "12:30", "1.10", "no", "2020-01-02", "2020-13-45", "1e3", "0x10"])
+def test_a_name_in_a_yaml_manifest_is_the_text_that_is_written(tmp_path: Path, name: str) -> None:
+    put(tmp_path / "1.png")
+    (tmp_path / "m.yaml").write_text(f"- {{path: 1.png, subject: {name}, camera: {name}, split: ~}}\n")
+    (sample,) = read_samples(tmp_path / "m.yaml", "gallery").samples
+    assert (sample.subject_id, sample.attrs, sample.split) == (name, {"camera": name}, None)
+
+
+@pytest.mark.parametrize("unknown", ["", "~", "null"])
+def test_an_empty_subject_in_a_yaml_manifest_is_an_unknown_person(tmp_path: Path, unknown: str) -> None:
+    put(tmp_path / "1.png")
+    (tmp_path / "m.yaml").write_text(f"- path: 1.png\n  subject: {unknown}\n")
+    (sample,) = read_samples(tmp_path / "m.yaml", "probe").samples
+    assert sample.subject_id is None
+
+
+def test_links_to_folders_are_named_and_a_folder_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "elsewhere" / "1.png")
+    put(tmp_path / "people" / "anna" / "1.png")
+    (tmp_path / "people" / "bob").symlink_to(tmp_path / "elsewhere")
+    listing = read_samples(tmp_path / "people", "gallery")
+    assert [sample.subject_id for sample in listing.samples] == ["anna"]
+    assert listing.ignored == ("bob (a link to a folder)",)
+
+    scan = os.scandir
+
+    def locked(path: str) -> object:
+        if str(path).endswith("anna"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(DataError, match=r"anna: the folder cannot be listed \(Permission denied\)"):
+        read_samples(tmp_path / "people", "gallery")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("m.csv", "path,subject\na\0.png,anna\n"), ("m.yaml", '- {path: "a\\0.png", subject: a}')]
+)
+def test_a_path_that_no_file_can_have_stays_in_the_list(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    (sample,) = read_samples(tmp_path / name, "gallery").samples
+    assert sample.sha256 == ""
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -119,8 +166,9 @@ def test_a_manifest_that_cannot_be_used(tmp_path: Path, name: str, text: str | b
         read_samples(tmp_path / name, "gallery")
 
 
-def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
-    put(tmp_path / "m.yaml", b"a: [")
+@pytest.mark.parametrize("text", ["a: [", "[" * 3000, "subject: 2020-13-45\nwhen: !!timestamp 2020-13-45"])
+def test_a_file_that_is_no_yaml(tmp_path: Path, text: str) -> None:
+    put(tmp_path / "m.yaml", text.encode())
     with pytest.raises(ConfigError, match="not a YAML file"):
         read_samples(tmp_path / "m.yaml", "gallery")
 

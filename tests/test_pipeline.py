@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from PIL import Image as PilImage
 
 import faceup
 from faceup import pipeline, registry
-from faceup.errors import ConfigError, DataError, WeightsError
+from faceup.cli.main import main
+from faceup.errors import ConfigError, ContractError, DataError, WeightsError
 from faceup.images import read_image
+from faceup.protocols import detect_all, embed_all
 from faceup.recipe import RunRecipe
 from faceup.record import backend_entry
 from faceup.registry import Options, build
+from faceup.types import AlignedFace, Image
 from faceup.weights import store
 from faceup.weights.catalog import spec
 
@@ -179,6 +183,32 @@ def test_an_output_below_a_file_cannot_be_written(result: faceup.RunResult, tmp_
         result.save(tmp_path / "file" / "run")
 
 
+def test_an_output_that_cannot_be_written_is_told_before_the_work(
+    sides: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("faceup.pipeline.run_listed", never)
+    given = ["run", "--gallery", str(sides[0]), "--probes", str(sides[1]), "--sr", "bicubic"]
+    (sides[0].parent / "file").write_text("x")
+    assert main([*given, "--out", str(sides[0].parent / "file" / "x")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_run_is_called_as_its_recipe_says_or_as_the_recipes_file(
+    sides: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = sides[0].parent
+    monkeypatch.chdir(folder)
+    names = []
+    monkeypatch.setattr("faceup.pipeline.run_listed", lambda recipe, *_, **__: names.append(recipe.name) or 1 / 0)
+    for file, text in (("my run (1).yaml", ""), ("r.yaml", "name: wanted\n")):
+        (folder / file).write_text(f"{text}sr: bicubic\ngallery: gallery\nprobes: probes\n")
+        assert main(["run", "--recipe", str(folder / file)]) == 3
+    assert names == ["my run -1-", "wanted"]
+
+
 def test_bad_pictures_are_rows_and_the_good_one_is_found(sides: tuple[Path, Path], tmp_path: Path) -> None:
     gallery, probes = sides
     whole = (probes / "obama_cam1_1.jpg").read_bytes()
@@ -216,6 +246,17 @@ def test_a_picture_too_large_to_enlarge_is_a_row(sides: tuple[Path, Path]) -> No
     rows = result.detections.set_index("sample")
     assert rows.loc["obama_cam9_1.png", "status"] == "unreadable"
     assert "after enlarging 4 times" in rows.loc["obama_cam9_1.png", "message"]
+    assert [w.partition(", e.g.")[0] for w in result.warnings] == ["1 of 2 probe pictures could not be read"]
+
+
+@pytest.mark.parametrize("sr", [["none", "bicubic"], ["bicubic", "none"]])
+def test_a_picture_that_is_too_large_for_one_system_only_is_told(sides: tuple[Path, Path], sr: list[str]) -> None:
+    gallery, probes = sides
+    PilImage.new("L", (4000, 1100)).save(probes / "obama_cam9_1.png")
+    result = faceup.run(gallery=gallery, probes=probes, sr=sr, device="cpu")
+    (told,) = result.warnings
+    assert told.startswith("1 of 2 probe pictures could not be read for bicubic, e.g. ")
+    assert "after enlarging 4 times" in told
 
 
 def test_no_readable_probe_is_an_error(sides: tuple[Path, Path]) -> None:
@@ -261,6 +302,8 @@ def test_unknown_people_are_searched_and_said_so(sides: tuple[Path, Path]) -> No
         ({"speed": 11}, "Unknown setting 'speed'"),
         ({"sr": ["none:x.pt"]}, "has no weights"),
         ({"sr": ["bicubic"], "sr_options": {"bicubic": {"kernel": 3}}}, "Unknown setting of bicubic 'kernel'"),
+        ({"sr": ["bicubic"], "sr_options": {"sins": {}}}, "Unknown SR backend in sr_options 'sins'"),
+        ({"sr": ["bicubic"], "sr_options": {"onnx:x.onnx": {}}}, "Unknown SR backend in sr_options 'onnx:x.onnx'"),
         ({"detector_options": {"min_face_size": 3}}, "min_face_size >= 12"),
         ({"device": "tpu"}, "Device must be one of"),
     ],
@@ -314,3 +357,18 @@ def test_only_shown_candidates_keep_pictures_unless_all_are_wanted(examples: Pat
         assert len(list(result.pictures.folder.iterdir())) == len(table)
     assert len(kept[True]) == len(list((examples / "probes").glob("*.jpg")))
     assert kept[False] < kept[True]
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4,), (3, 4), (2, 5)])
+def test_a_recogniser_that_returns_another_shape_gives_nobody_a_vector(shape: tuple[int, ...]) -> None:
+    embedder = SimpleNamespace(dimension=4, embed=lambda _: np.full(shape, 0.5, np.float32))
+    face = AlignedFace(np.zeros((112, 112, 3), np.uint8), np.eye(2, 3, dtype=np.float32))
+    with pytest.raises(ContractError, match=r"where \(2, 4\) is due"):
+        embed_all(embedder, [face, face])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_detector_that_returns_another_number_finds_nothing(count: int) -> None:
+    detector = SimpleNamespace(detect=lambda _: [None] * count)
+    with pytest.raises(ContractError, match=f"returned {count} results for 2 pictures"):
+        detect_all(detector, [Image(np.zeros((2, 2, 3), np.uint8))] * 2)

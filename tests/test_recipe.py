@@ -25,6 +25,16 @@ from tests.conftest import ROOT
         ("scale: four\n", "scale must be"),
         ("scale: true\n", "scale must be"),
         ("name: ../../home\n", "name must be letters"),
+        ("name: 2020-13-45\n", "not a YAML file"),
+        ("detector:\n", "detector must be text, got None"),
+        ("recognizer: 5\n", "recognizer must be text, got 5"),
+        ("sr: [1]\n", "sr must be text, got 1"),
+        ("gallery: {a: b}\n", "gallery must be text"),
+        ("detector_options: 5\n", "detector_options must be a mapping of settings, got 5"),
+        ("sr_options:\n", "sr_options must be a mapping"),
+        ("sr_options: {sisn: int8}\n", "sr_options of sisn must be a mapping of settings, got 'int8'"),
+        ("detector_options: {min_face_size: 2020-01-01}\n", "texts, numbers and lists only"),
+        ("seed: 99999999999999999999999\n", "seed must be a whole number"),
     ],
 )
 def test_what_a_run_recipe_refuses(tmp_path: Path, text: str, message: str) -> None:
@@ -41,6 +51,15 @@ def test_overrides_win_and_defaults_fill(tmp_path: Path) -> None:
     recipe = read_recipe(path, RunRecipe, {"scale": 8})
     assert (recipe.sr, recipe.scale, recipe.similarity) == (("bicubic",), 8, "clipped")
     assert make_recipe(RunRecipe, recipe.as_dict()) == recipe
+
+
+def test_a_value_of_the_file_wins_over_the_usual_one(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: mine\n")
+    assert read_recipe(path, RunRecipe, usual={"name": "r", "scale": 2}).as_dict()["name"] == "mine"
+    assert read_recipe(path, RunRecipe, {"name": "asked"}, usual={"name": "r"}).name == "asked"
+    path.write_text("scale: 4\n")
+    assert read_recipe(path, RunRecipe, usual={"name": "r", "scale": 2}).name == "r"
 
 
 def test_a_training_recipe_names_what_is_missing() -> None:

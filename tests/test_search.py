@@ -102,6 +102,12 @@ def test_listed_pairs_are_those_of_the_whole_however_few_probes_are_taken_at_a_t
     pd.testing.assert_frame_equal(few.drop(columns="fold"), wanted, atol=1e-6, check_exact=False)
 
 
+def test_a_list_without_a_pair_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("probe,gallery,fold\n")
+    with pytest.raises(DataError, match="no pair is listed"):
+        compare.read_pairs(tmp_path / "pairs.csv", [], [])
+
+
 def test_a_run_of_many_comparisons_says_what_it_kept_and_is_evaluated(
     examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

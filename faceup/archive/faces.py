@@ -21,7 +21,7 @@ from faceup.align import align
 from faceup.archive.settings import FaceSettings
 from faceup.errors import ContractError
 from faceup.images import MAX_PIXELS, at_most
-from faceup.protocols import Detector, Embedder, SrBackend
+from faceup.protocols import Detector, Embedder, SrBackend, detect_all, embed_all
 from faceup.registry import Options
 from faceup.types import AlignedFace, Detections, Floats, Image
 
@@ -97,7 +97,7 @@ class FaceFinder:
 
     def find(self, images: Sequence[Image]) -> list[list[Face]]:
         """Return the faces of each picture, in the order of the input; of one picture from left to right."""
-        first = self.detector.detect(images)
+        first = detect_all(self.detector, images)
         regions = [
             region
             for number, (image, found) in enumerate(zip(images, first, strict=True))
@@ -154,7 +154,7 @@ class FaceFinder:
         ]
         return [
             found if part is image else _scaled(found, image.width / part.width, image.height / part.height)
-            for found, part, image in zip(self.detector.detect(small), small, searched, strict=True)
+            for found, part, image in zip(detect_all(self.detector, small), small, searched, strict=True)
         ]
 
     def _again(self, region: _Region, searched: Image, found: Detections, first: Detections) -> list[_Found]:
@@ -182,7 +182,7 @@ class FaceFinder:
         ]
 
     def _embedded(self, faces: Sequence[AlignedFace]) -> Floats:
-        vectors = self.embedder.embed(faces)
+        vectors = embed_all(self.embedder, faces)
         if vectors.shape != (len(faces), self.embedder.dimension) or not np.isfinite(vectors).all():
             raise ContractError("The recogniser did not return one finite vector per face.")
         return vectors

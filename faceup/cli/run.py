@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import click
 
 from faceup import defaults
 from faceup.errors import ConfigError
-from faceup.files import shown
+from faceup.files import check_writable, shown
 from faceup.recipe import PUBLISHED, SIMILARITIES, RunRecipe, make_recipe, read_recipe
 from faceup.runtime.device import DEVICES
 
@@ -63,7 +64,8 @@ def command(
     if sr:
         given["sr"] = sr
     if recipe_file is not None:
-        recipe = read_recipe(recipe_file, RunRecipe, {"name": recipe_file.stem, **given})
+        named = re.sub(r"[^\w .-]+", "-", shown(recipe_file.stem)).lstrip(" .-") or "run"
+        recipe = read_recipe(recipe_file, RunRecipe, given, usual={"name": named})
         if recipe.pairs is not None and "pairs" not in given:
             recipe = make_recipe(RunRecipe, {**recipe.as_dict(), "pairs": _beside(recipe.pairs, recipe_file)})
     else:
@@ -92,6 +94,7 @@ def command(
         listings = pipeline.listed(recipe, gallery, probes)
     target = out or Path("runs") / pipeline.run_id(recipe, *listings)
     check_target(target, force=force)
+    check_writable(target)
     with bars() as progress:
         result = pipeline.run_listed(recipe, *listings, progress=progress, command=["faceup", *sys.argv[1:]])
     result.save(target, force=force)

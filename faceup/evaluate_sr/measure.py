@@ -114,6 +114,7 @@ def evaluate_sr(
     place = pick_device(device)
     # Everything is built before anything is computed: a wrong name or missing weights cost no waiting.
     measures = _measures(scale, crop, channel, metrics, lpips_trunk, place)
+    registry.check_options(sr_options or {})
     labels = [label for label in registry.expanded(sr, scale) if label != "none" or "none" in sr]
     backends = {label: _backend(label, scale, place, sr_options or {}) for label in labels}
     rows: dict[str, list[dict[str, Any]]] = {label: [] for label in backends}

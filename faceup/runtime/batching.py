@@ -14,11 +14,11 @@ R = TypeVar("R")
 
 def out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory ran out, on the CPU or on a GPU."""
-    # torch says "out of memory" on a GPU, "can't allocate memory" on the CPU, and passes on cuDNN's and cuBLAS's words.
+    # torch says "out of memory" on a GPU, "can't allocate memory" on the CPU, and passes on cuDNN's and cuBLAS's words;
+    # ONNX Runtime says "failed to allocate memory", in errors that are derived from nothing but Exception.
     words = ("out of memory", "allocate memory", "alloc_failed")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
-    )
+    of_library = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime")
+    return isinstance(error, MemoryError) or (of_library and any(word in str(error).lower() for word in words))
 
 
 def run_in_halves(run: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
@@ -26,11 +26,11 @@ def run_in_halves(run: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> 
 
     Raises:
         ContractError: `run` returned another number of results than it got items.
-        MemoryError or RuntimeError: a single item does not fit.
+        Exception: whatever `run` raised, of a single item that does not fit too.
     """
     try:
         results = run(items)
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
         if len(items) < 2 or not out_of_memory(error):
             raise
         results = None

@@ -128,7 +128,7 @@ def download(
 
 def _some(answer: Any, broken: str) -> bytes:
     try:
-        data: bytes = answer.read(_CHUNK)
+        data: bytes = answer.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise UnreachableError(f"{broken} ({error}).") from error
     return data

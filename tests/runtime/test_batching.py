@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from faceup.errors import ContractError
 from faceup.runtime.batching import by_size, out_of_memory, run_in_halves
@@ -124,6 +125,8 @@ def test_what_torch_says_when_the_memory_of_the_cpu_runs_out_is_known() -> None:
         (RuntimeError("CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("shape mismatch"), False),
         (ValueError("out of memory"), False),
+        (Fail("Failed to allocate memory for requested buffer of size 5368709120"), True),
+        (Fail("Unexpected input data type"), False),
     ],
 )
 def test_out_of_memory(error: Exception, expected: bool) -> None:
