@@ -74,6 +74,30 @@ def test_a_weight_file_lies_beside_the_recipe(recipe_file: Path, examples: Path)
     assert set(measured["name"]) == {"Plain", "Own"}
 
 
+def test_rows_with_files_repeated_backends_and_scales_without_weights(recipe_file: Path, examples: Path) -> None:
+    """The file is one of x2, the backend of two rows is one, and `lcge` has no weights at x2."""
+    rows = """rows:
+  - {name: Own, sr: 'rcan:own.safetensors', x2: {}}
+  - {name: Plain, sr: bicubic}
+  - {name: Plain again, sr: bicubic}
+  - {name: Parts, sr: lcge}
+"""
+    recipe_file.write_text(RECIPE[: RECIPE.index("rows:")].replace("[psnr, ssim]", "[psnr]") + rows)
+    recipe = read_recipe(recipe_file, QualityRecipe)
+    measured = measured_by(recipe, examples / "gallery", recipe_file.parent, device="cpu")
+    table = compared(measured, recipe).set_index(["scale", "name"])
+    pictures = len(list((examples / "gallery").glob("*.jpg")))
+    assert table["pictures"].to_dict() == {
+        (2, "Own"): pictures, (2, "Plain"): pictures, (2, "Plain again"): pictures, (2, "Parts"): 0,
+        (4, "Own"): 0, (4, "Plain"): pictures, (4, "Plain again"): pictures, (4, "Parts"): pictures,
+    }  # fmt: skip
+    assert table.loc[(2, "Plain"), "psnr"] == table.loc[(2, "Plain again"), "psnr"]
+    nothing = RECIPE[: RECIPE.index("rows:")].replace("[2, 4]", "[2]") + "rows: [{name: Parts, sr: lcge}]"
+    recipe_file.write_text(nothing)
+    with pytest.raises(ConfigError, match="none of its rows has weights at x2"):
+        measured_by(read_recipe(recipe_file, QualityRecipe), examples / "gallery", recipe_file.parent, device="cpu")
+
+
 def test_the_command_prints_both(
     recipe_file: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,9 +122,11 @@ def test_the_command_prints_both(
     [
         ("rows: []", "at least one scale and one row"),
         ("rows: [{name: a}]", "a row has name, sr and any of x2, x4"),
-        ("rows: [{name: a, sr: b, x8: {psnr: 1}}]", "a row has name, sr and any of"),
-        ("rows: [{name: a, sr: b, x4: {psnr: high}}]", "x4 maps metrics to numbers"),
-        ("rows: [{name: a, sr: b, x4: {pnsr: 1}}]", "x4 maps metrics to numbers"),
+        ("rows: [{name: a, sr: none, x8: {psnr: 1}}]", "a row has name, sr and any of"),
+        ("rows: [{name: a, sr: sisnn, x4: {psnr: 1}}]", "did you mean 'sisn'"),
+        ("rows: [{name: a, sr: 'sisn:x.pth'}]", "a row with a file says for which scale"),
+        ("rows: [{name: a, sr: none, x4: {psnr: high}}]", "x4 maps metrics to numbers"),
+        ("rows: [{name: a, sr: none, x4: {pnsr: 1}}]", "x4 maps metrics to numbers"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, change: str, message: str) -> None:

@@ -188,6 +188,12 @@ class Measurement:
         assert lost == 0, f"{lost} gallery photos of subjects have no face"
         return rows[~np.isnan(rows[:, 0])]
 
+    def trained_on(self) -> int:
+        """Return how many pictures of the gallery the trainings on faces had: those in which a face was found."""
+        rows = self._vectors(TEACHER, "gallery")[self.subjects :]
+        names = json.loads((self.work / "gallery.json").read_text())[self.subjects :]
+        return sum(int(name) <= LAST_TRAINED and not np.isnan(row[0]) for name, row in zip(names, rows, strict=True))
+
     def originals(self, judge: Judge, *, trained_on: bool = True) -> Scores:
         """Return the comparisons of the undegraded probes; see `gallery` for `trained_on`."""
         gallery = self.gallery(judge, trained_on=trained_on)

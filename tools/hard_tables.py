@@ -38,8 +38,8 @@ def _head(data: Measurement) -> Iterator[str]:
 Written by `tools/measure_hard.py report`; no number is typed by hand.
 
 - Gallery: {data.subjects} neutral photos of the Face Research Lab London Set and, as distractors, the {distractors:,}
-  AI-generated portraits (`faces256`) in which a face was found. 1,400 of these are training data of
-  `sisn-surveillance` and `mobilefacenet-lr`; no London photo is.
+  AI-generated portraits (`faces256`) in which a face was found. {data.trained_on():,} of these are training data
+  of `sisn-surveillance` and `mobilefacenet-lr`; no London photo is.
 - Probes: the {data.subjects} smiling photos, as they are (`originals`) and through `faceup simulate` with several noise
   seeds ({noise}); x4; MTCNN finds the face.
 - Rank-1 and TAR count a probe without a face as a miss. All other columns are over the probes with a face.

@@ -8,7 +8,8 @@
       - {name: Bicubic, sr: bicubic, x4: {psnr: 29.82, ssim: 0.8459}, x8: {psnr: 25.99}}
 
 A row is measured at a scale where its backend has weights; elsewhere the published numbers stand alone. A weight file
-of a row, `NAME:FILE`, is taken relative to the recipe.
+of a row, `NAME:FILE`, is taken relative to the recipe; with several scales it is measured at those that the row names
+(`x4: {}` is enough).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from faceup import registry
-from faceup.errors import ConfigError
+from faceup.errors import ConfigError, unknown_name
 from faceup.evaluate_sr.measure import METRICS, evaluate_sr, summary
 
 
@@ -62,6 +63,11 @@ class QualityRecipe:
                 raise ConfigError(
                     f"Recipe {self.name}: a row has name, sr and any of {', '.join(sorted(published))}, got {row!r}."
                 )
+            name, file = registry.split_name(row["sr"])
+            if name not in registry.names("sr"):
+                raise unknown_name(f"SR backend of recipe {self.name}", name, registry.names("sr"))
+            if file is not None and len(published) > 1 and not published & set(row):
+                raise ConfigError(f"Recipe {self.name}, {row['name']}: a row with a file says for which scale: xSCALE.")
             for key in published & set(row):
                 known = isinstance(row[key], dict) and set(row[key]) <= set(METRICS)
                 if not known or not all(isinstance(value, (int, float)) for value in row[key].values()):
@@ -94,12 +100,14 @@ def measured_by(
     frames = []
     for scale in recipe.scales:
         alone = registry.expanded([registry.ALL], scale)
-        labels = {
-            _label(row["sr"], folder): row["name"] for row in recipe.rows if ":" in row["sr"] or row["sr"] in alone
-        }
+        one = len(recipe.scales) == 1
+        rows = [row for row in recipe.rows if (one or f"x{scale}" in row if ":" in row["sr"] else row["sr"] in alone)]
+        labels = {row["name"]: _label(row["sr"], folder) for row in rows}
+        if not labels:
+            continue
         frame = evaluate_sr(
             hr,
-            list(labels),
+            list(dict.fromkeys(labels.values())),
             scale=scale,
             size=recipe.size or None,
             crop=recipe.crop,
@@ -108,8 +116,13 @@ def measured_by(
             device=device,
             progress=progress,
         )
-        frame.insert(0, "name", frame["sr"].map(labels))
-        frames.append(frame)
+        for name, label in labels.items():
+            own = frame[frame["sr"] == label]
+            frames.append(own.assign(name=name)[["name", *own.columns]])
+    if not frames:
+        raise ConfigError(
+            f"Recipe {recipe.name}: none of its rows has weights at x{' or x'.join(map(str, recipe.scales))}."
+        )
     return pd.concat(frames, ignore_index=True)
 
 

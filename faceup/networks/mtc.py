@@ -86,9 +86,11 @@ class TextureAttention(nn.Module):
 
     def _weights(self, asking: Tensor, asked: Tensor) -> Tensor:
         """Return (N, H, W, W): for every place of a row of `asking` the weights of the row of `asked`."""
-        questions = self.query(asking).permute(0, 2, 3, 1)
-        scores: Tensor = questions @ self.key(asked).permute(0, 2, 1, 3) / questions.shape[3] ** 0.5
-        return scores.softmax(dim=3)
+        # In single precision whatever the network computes in: scores reach a million, half precision ends at 65,504.
+        precision = torch.promote_types(asking.dtype, torch.float32)
+        questions = self.query(asking).permute(0, 2, 3, 1).to(precision)
+        scores: Tensor = questions @ self.key(asked).permute(0, 2, 1, 3).to(precision) / questions.shape[3] ** 0.5
+        return scores.softmax(dim=3).to(asking.dtype)
 
 
 class Mtc(nn.Module):

@@ -50,8 +50,21 @@ class Course:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "train", tuple(self.train))
-        object.__setattr__(self, "validation", tuple(self.validation))
+        for key in ("train", "validation"):
+            numbers = getattr(self, key)
+            whole = isinstance(numbers, (list, tuple)) and all(type(number) is int for number in numbers)
+            if not whole or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1]:
+                raise ConfigError(f"Recipe {self.name}: {key} is a first and a last number, got {numbers!r}.")
+            object.__setattr__(self, key, tuple(numbers))
+        for key in ("batch", "steps", "warmup", "halve_every", "validate_every", "seed"):
+            if type(value := getattr(self, key)) is not int or value < (key == "halve_every"):
+                raise ConfigError(
+                    f"Recipe {self.name}: {key} must be a whole number from {0 + (key == 'halve_every')}."
+                )
+        for key in ("lr", "ema"):
+            if type(value := getattr(self, key)) not in (int, float) or not 0 <= value < math.inf:
+                # YAML takes 1e-4 for a text, and 1.0e-4 for a number.
+                raise ConfigError(f"Recipe {self.name}: {key} must be a number from 0, such as 1.0e-4; got {value!r}.")
         if self.schedule not in ("cosine", "paper"):
             raise ConfigError(f"Recipe {self.name}: schedule must be 'cosine' or 'paper', got {self.schedule!r}.")
         if self.batch < 2 or min(self.steps, self.validate_every) < 1 or not 0 <= self.ema < 1:

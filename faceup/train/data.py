@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,9 +31,17 @@ def numbered_files(folder: Path, first: int, last: int) -> list[Path]:
     missing = [n for n in range(first, last + 1) if n not in files]
     if missing:
         raise DataError(
-            f"{shown(folder)}: {len(missing)} of the pictures {first} to {last} are missing, e.g. {missing[0]:04d}."
+            f"{shown(folder)}: {len(missing)} of the pictures {first} to {last} are missing, e.g. {missing[0]:04d}.jpg."
         )
     return [files[n] for n in range(first, last + 1)]
+
+
+def files_sha256(files: Sequence[Path]) -> str:
+    """Return one hash of the contents of files in their order."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 class PairSet:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.align import align
+from faceup.errors import ConfigError
 from faceup.files import whole_or_not_at_all
 from faceup.images import resize
 from faceup.metrics.separation import d_prime
@@ -32,7 +33,7 @@ from faceup.train.faces import ROOM, Face, FaceSet, jittered
 from faceup.train.identity import embedded_fast, network_input, recogniser
 from faceup.train.likeness import BATCH, bank_of, embedded_in_parts, original_vectors, unlikeness
 from faceup.train.recipe import DistilRecipe
-from faceup.train.tasks import NORM_BATCHES, Ahead, start_from
+from faceup.train.tasks import NORM_BATCHES, Ahead, pictures_sha256, start_from
 from faceup.train.within import normaliser, with_normaliser
 from faceup.types import Image, Pixels
 from faceup.weights import store
@@ -127,25 +128,30 @@ class DistilTask:
 
     def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
+        self.read_sha256 = pictures_sha256(folder, recipe)
         teacher = store.load_named(recipe.teacher)
-        self.teacher, self.teacher_sha256 = recogniser(teacher), teacher.sha256
-        self.start_sha256 = ""
+        self.teacher, self.read_sha256["teacher"] = recogniser(teacher), teacher.sha256
+        if self.teacher.pool != (7, 7):
+            raise ConfigError(f"teacher: {teacher.name} sees faces of another size than 112 x 112 px.")
         # Backward, with respect to its weights, the other layout is the quicker one.
         self.net: nn.Module = recogniser(teacher).to(memory_format=torch.contiguous_format)
         if recipe.start:
-            self.start_sha256 = start_from(self.net, recipe.start)
+            self.read_sha256["start"] = start_from(self.net, recipe.start)
         self.net.requires_grad_(True)
         self.levels = [
             Level(name, value["share"], value.get("jitter", 0.0),
                   make_ranges(value["ranges"]) if "ranges" in value else None)
             for name, value in recipe.levels.items()
         ]  # fmt: skip
-        self.sr_sha256, sr = "", None
+        sr = None
         if recipe.sr:
             loaded = store.load_named(recipe.sr)
-            self.sr_sha256 = loaded.sha256
-            config = SisnConfig(**json.loads(loaded.metadata["options"]))
-            sr = TorchSr(load_sisn(loaded.tensors, config), ENLARGE, "cpu")
+            self.read_sha256["sr"] = loaded.sha256
+            options = loaded.metadata.get("options")
+            network = load_sisn(loaded.tensors, SisnConfig(**json.loads(options)) if options else None)
+            if network.config.scale != ENLARGE:
+                raise ConfigError(f"sr: {loaded.name} enlarges {network.config.scale} times, {ENLARGE} are needed.")
+            sr = TorchSr(network, ENLARGE, "cpu")
         self.train_set, self.validation_set = (
             DistilSet(FaceSet(folder, *numbers, cache=cache), self.levels, sr=sr, sr_share=r.sr_share, mix=r.mix)
             for numbers in (recipe.train, recipe.validation)
@@ -241,14 +247,9 @@ class DistilTask:
         return np.concatenate(parts)
 
     def about(self, best: Mapping[str, float]) -> dict[str, Any]:
-        """Return the measures of the best step and the weights that enlarged."""
+        """Return the measures of the best step, and the pictures that were left out."""
         told: dict[str, Any] = {"best_validation": {name: round(value, 4) for name, value in best.items()}}
         if self.normalised:
             told["normalised_validation"] = {name: round(value, 4) for name, value in self.normalised.items()}
-        told["teacher_sha256"] = self.teacher_sha256
-        if self.start_sha256:
-            told["start_sha256"] = self.start_sha256
-        if self.sr_sha256:
-            told["sr_sha256"] = self.sr_sha256
         told["training_pictures_without_a_face"] = self.train_set.faces.left_out
         return told

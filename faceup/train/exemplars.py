@@ -31,9 +31,7 @@ def add_bank(file: Path, pairs: PairSet, count: int) -> None:
         DataError: there are fewer pictures with one face.
     """
     assert pairs.faces is not None
-    chosen = [n for n, faces in enumerate(pairs.faces) if len(faces) == 1][:count]
-    if len(chosen) < count:
-        raise DataError(f"Only {len(chosen)} of {len(pairs)} training pictures show one face; {count} are wanted.")
+    chosen = faces_for_bank(pairs, count)
     with safe_open(file, "pt") as stream:
         metadata = stream.metadata()
     state = {key: value for key, value in load_file(file).items() if not key.startswith(BANK)}
@@ -47,6 +45,18 @@ def add_bank(file: Path, pairs: PairSet, count: int) -> None:
     state |= {f"{BANK}generated": _bytes(generated), f"{BANK}real": _bytes(real)}
     with whole_or_not_at_all(file) as path:
         save_file(state, path, metadata=metadata)
+
+
+def faces_for_bank(pairs: PairSet, count: int) -> list[int]:
+    """Return the numbers of the first `count` pictures that show one face.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    chosen = [n for n, faces in enumerate(pairs.faces or ()) if len(faces) == 1][:count]
+    if len(chosen) < count:
+        raise DataError(f"Only {len(chosen)} of {len(pairs)} training pictures show one face; {count} are wanted.")
+    return chosen
 
 
 def _bytes(faces: list[Floats]) -> torch.Tensor:

@@ -17,7 +17,7 @@ from faceup.files import shown, whole_or_not_at_all
 from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.protocols import Detector
-from faceup.train.data import numbered_files, to_tensor
+from faceup.train.data import files_sha256, numbered_files, to_tensor
 from faceup.train.degrade import Ranges, degrade, expose
 from faceup.types import Floats, Image, Pixels
 
@@ -89,17 +89,20 @@ class FaceSet:
             folder: of the pictures.
             first: number of the first.
             last: number of the last, included.
-            cache: where the found landmarks are kept, so that a resumed training need not look again.
+            cache: where the found landmarks are kept, by the contents of the pictures, so that a resumed training need
+                not look again.
 
         Raises:
             DataError: the folder or a number is missing, or no picture shows a face.
         """
-        pictures = [read_image(path) for path in numbered_files(folder, first, last)]
-        found = _cached(cache, first, last)
+        files = numbered_files(folder, first, last)
+        pictures = [read_image(path) for path in files]
+        kept = None if cache is None else cache / f"{first}-{last}-{files_sha256(files)[:16]}-{LANDMARKS}"
+        found = None if kept is None else _cached(kept, len(files))
         if found is None:
             found = _located(pictures)
-            if cache is not None:
-                with whole_or_not_at_all(cache / f"{first}-{last}-{LANDMARKS}") as path, path.open("wb") as stream:
+            if kept is not None:
+                with whole_or_not_at_all(kept) as path, path.open("wb") as stream:
                     np.save(stream, found)
         self.faces = [
             Face(picture.pixels, row[:10].reshape(5, 2), float(row[10]))
@@ -152,12 +155,11 @@ def _located(pictures: list[Image]) -> Floats:
     return rows
 
 
-def _cached(cache: Path | None, first: int, last: int) -> Floats | None:
-    path = None if cache is None else cache / f"{first}-{last}-{LANDMARKS}"
-    if path is None or not path.is_file():
+def _cached(path: Path, count: int) -> Floats | None:
+    if not path.is_file():
         return None
     rows = np.load(path, allow_pickle=False)
-    return np.asarray(rows, np.float32) if rows.shape == (last - first + 1, 11) else None
+    return np.asarray(rows, np.float32) if rows.shape == (count, 11) else None
 
 
 class SurveillanceSet:

@@ -19,9 +19,10 @@ from torch.nn import functional as F
 from faceup import networks
 from faceup.errors import WeightsError
 from faceup.networks.lcge import Lcge
-from faceup.train.data import PairSet
+from faceup.train.course import Course
+from faceup.train.data import PairSet, files_sha256, numbered_files
 from faceup.train.degrade import make_ranges
-from faceup.train.exemplars import add_bank
+from faceup.train.exemplars import add_bank, faces_for_bank
 from faceup.train.faces import FaceSet, SurveillanceSet, jittered
 from faceup.train.identity import IdentityTerm
 from faceup.train.likeness import bank_of, unlikeness
@@ -45,6 +46,7 @@ class Task(Protocol):
         score: the column by which the best step is chosen; higher is better.
         sizes: numbers of training and of validation pictures.
         metadata: strings that the weights carry.
+        read_sha256: sha256 of what the training reads, by what it is: pictures and weights.
     """
 
     net: nn.Module
@@ -52,6 +54,7 @@ class Task(Protocol):
     score: str
     sizes: tuple[int, int]
     metadata: dict[str, str]
+    read_sha256: dict[str, str]
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the loss of a step."""
@@ -93,7 +96,9 @@ class SrTask:
     def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
         self.net = self._built()
-        self.started_from = start_from(self.net, recipe.start) if recipe.start else ""
+        self.read_sha256 = pictures_sha256(folder, recipe)
+        if recipe.start:
+            self.read_sha256["start"] = start_from(self.net, recipe.start)
         # LCGE also gets the facial components of every crop.
         components = self.net.config if isinstance(self.net, Lcge) else None
 
@@ -105,6 +110,12 @@ class SrTask:
 
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
         self.identity = IdentityTerm(r.recognizer) if recipe.degradation == "surveillance" else None
+        if self.identity is not None and r.identity:
+            self.read_sha256["recognizer"] = self.identity.sha256
+        if r.exemplars and isinstance(self.train_set, PairSet):
+            faces_for_bank(
+                self.train_set, r.exemplars
+            )  # Nobody is to learn after the last step that there are too few.
         self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
         self.bank = torch.zeros(0)
         if r.compares_others and self.identity is not None and isinstance(self.train_set, SurveillanceSet):
@@ -173,13 +184,15 @@ class SrTask:
         told: dict[str, Any] = {"best_validation_psnr_db": round(best.get("psnr", -1.0), 4)}
         if "identity" in best:
             told["best_validation_identity"] = round(best["identity"], 4)
-        if self.started_from:
-            told["started_from_sha256"] = self.started_from
-        if self.identity is not None and self.recipe.identity:
-            told["recognizer_sha256"] = self.identity.sha256
         if isinstance(self.train_set, SurveillanceSet):
             told["training_pictures_without_a_face"] = self.train_set.faces.left_out
         return told
+
+
+def pictures_sha256(folder: Path, recipe: Course) -> dict[str, str]:
+    """Return the hashes of the training and of the validation pictures."""
+    parts = {"train": recipe.train, "validation": recipe.validation}
+    return {part: files_sha256(numbered_files(folder, *numbers)) for part, numbers in parts.items()}
 
 
 def start_from(net: nn.Module, start: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from torch import nn
 
 from faceup import networks, registry
 from faceup.errors import ConfigError, WeightsError
+from faceup.images import read_image
 from faceup.networks.mtc import Mtc, MtcConfig, TextureAttention, load_mtc
 from faceup.types import Image
+from faceup.weights import store
 
 TINY = MtcConfig(extractor=1, groups=1, blocks=1, channels=8, reduction=2, scale=2)
 
@@ -96,3 +99,21 @@ def test_backend_runs_a_file(save_weights: Callable[..., Path], tmp_path: Path) 
     with torch.inference_mode():
         expected = net(x)[0].clamp(0, 255).round().byte().permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(backend.upscale([picture])[0].pixels, expected)
+
+
+def test_half_precision_gives_the_pictures_of_single_precision(examples: Path) -> None:
+    """Scores of the shipped network reach a million, which half precision cannot hold."""
+    loaded = store.load("mtc-x4")
+    net = load_mtc(loaded.tensors, MtcConfig(**json.loads(loaded.metadata["options"])))
+    pixels = read_image(examples / "probes" / "hopper_cam1_paper.jpg").pixels[:24, :24]
+    x = torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None].float()
+    features = net.extractor(net.sub_mean(x))
+    with torch.inference_mode():
+        attention = net.attention
+        near = attention.shared(features)
+        scores = attention.query(near).permute(0, 2, 3, 1) @ attention.key(near).permute(0, 2, 1, 3)
+        assert float(scores.abs().max()) > 65504, "nothing would be shown"
+        single = attention(features, features.flip(3))
+        half = attention.half()(features.half(), features.flip(3).half()).float()
+    assert torch.isfinite(half).all()
+    assert float((half - single).abs().max()) < 0.01 * float(single.abs().max())

@@ -120,6 +120,14 @@ def test_lcge_learns_by_components_and_ends_with_a_bank(folder: Path, examples: 
     assert inputs[1].max() > 0
 
 
+def test_too_few_faces_for_the_bank_are_told_before_the_first_step(folder: Path) -> None:
+    options = "network_options: {wide: 2, narrow: 2}"
+    recipe = RECIPE.replace("network: sisn", "network: lcge").replace(RECIPE.splitlines()[3], options)
+    (folder / "lcge.yaml").write_text(recipe + "exemplars: 9\n")
+    assert main(["train", "lcge.yaml", "--data-root", ".", "--threads", "1"]) == 1
+    assert not (folder / "trainings" / "tiny" / "checkpoint.pt").exists()
+
+
 def test_components_turn_with_their_crops(folder: Path, examples: Path) -> None:
     """Brightness painted where components are must stay there, whatever the crop."""
     portrait = resize(read_image(examples / "gallery" / "collins_frontal.jpg"), 128, 160)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PilImage
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from faceup import registry
 from faceup.align import align
 from faceup.errors import ConfigError, DataError
+from faceup.files import sha256_hex
 from faceup.images import read_image, resize
-from faceup.networks.mobilefacenet import load_mobilefacenet
+from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
+from faceup.networks.sisn import Sisn, SisnConfig
 from faceup.train.distil import DistilSet, DistilTask, Level
 from faceup.train.faces import FaceSet, SurveillanceSet, blended
 from faceup.train.identity import embedded
@@ -154,6 +158,72 @@ def test_the_identity_term_is_weighed_and_has_the_terms_of_the_recipe(data_root:
     assert losses[1] - losses[0] == pytest.approx(3.0 * (1 - cosine + 0.5 * (to_others + among)), rel=1e-3)
 
 
+def test_a_training_goes_on_with_its_own_inputs_only(data_root: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    Trainer(sr_recipe(steps=1, identity=0), data_root, tmp_path / "first", say=quiet).run()
+    shutil.copy(tmp_path / "first" / "weights.safetensors", start)
+    copy = tmp_path / "data"
+    shutil.copytree(data_root, copy)
+    recipe = sr_recipe(start=str(start), steps=2, identity=0)
+    Trainer(recipe, copy, tmp_path / "out", say=quiet).run()
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert record["inputs_sha256"].keys() == {"train", "validation", "start"}
+    assert record["inputs_sha256"]["start"] == sha256_hex(start.read_bytes())
+    pictures = [(copy / "faces" / f"{n:04d}.jpg").read_bytes() for n in range(2)]
+    digests = b"".join(hashlib.sha256(data).digest() for data in pictures)
+    assert record["inputs_sha256"]["validation"] == sha256_hex(digests)
+    Trainer(recipe, data_root, tmp_path / "out", say=quiet)  # The same pictures elsewhere.
+    start.write_bytes((tmp_path / "out" / "weights.safetensors").read_bytes())
+    with pytest.raises(DataError, match=r"other inputs \(start has changed\)"):
+        Trainer(recipe, copy, tmp_path / "out", say=quiet)
+    shutil.copy(tmp_path / "first" / "weights.safetensors", start)
+    (copy / "faces" / "0003.jpg").write_bytes((copy / "faces" / "0000.jpg").read_bytes())
+    with pytest.raises(DataError, match=r"other inputs \(train has changed\)"):
+        Trainer(recipe, copy, tmp_path / "out", say=quiet)
+
+
+def test_landmarks_are_kept_by_the_contents_of_the_pictures(data_root: Path, tmp_path: Path) -> None:
+    FaceSet(data_root / "faces", 0, 1, cache=tmp_path / "cache")
+    large = tmp_path / "large"
+    large.mkdir()
+    for number in range(2):
+        picture = read_image(data_root / "faces" / f"{number:04d}.jpg")
+        PilImage.fromarray(resize(picture, 256, 320).pixels).save(large / f"{number:04d}.jpg")
+    faces = FaceSet(large, 0, 1, cache=tmp_path / "cache").faces
+    small = FaceSet(data_root / "faces", 0, 1).faces
+    for one, other in zip(faces, small, strict=True):
+        assert np.abs(one.landmarks / 2 - other.landmarks).max() < 4
+
+
+def test_a_student_is_refused_what_does_not_fit_it(data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sisn-x8 enlarges 8 times, 4 are needed"):
+        Trainer(distil_recipe(sr="sisn-x8", sr_share=0.5), data_root, tmp_path / "a", say=quiet)
+    # A checkpoint without options, as the public code saves it.
+    save_file(Sisn(SisnConfig(1, 1, 8)).state_dict(), tmp_path / "public.safetensors")
+    Trainer(distil_recipe(sr=str(tmp_path / "public.safetensors"), sr_share=1.0), data_root, tmp_path / "b", say=quiet)
+    save_file(MobileFaceNet(512, (7, 6)).state_dict(), tmp_path / "narrow.safetensors")
+    with pytest.raises(ConfigError, match="another size than 112 x 112 px"):
+        Trainer(distil_recipe(teacher=str(tmp_path / "narrow.safetensors")), data_root, tmp_path / "c", say=quiet)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": "1e-4"}, "lr must be a number from 0, such as 1.0e-4; got '1e-4'"),
+        ({"lr": -1.0}, "lr must be a number"),
+        ({"train": [0]}, "train is a first and a last number"),
+        ({"validation": [3, 1]}, "validation is a first and a last number"),
+        ({"train": ["0", "3"]}, "train is a first and a last number"),
+        ({"halve_every": 0}, "halve_every must be a whole number from 1"),
+        ({"steps": 2.5}, "steps must be a whole number"),
+        ({"warmup": -1}, "warmup must be a whole number"),
+    ],
+)
+def test_a_course_that_cannot_be_run(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        sr_recipe(**change)
+
+
 def test_weights_to_start_from(data_root: Path, tmp_path: Path) -> None:
     Trainer(sr_recipe(steps=1, identity=0), data_root, tmp_path / "a", say=quiet).run()
     file = str(tmp_path / "a" / "weights.safetensors")
@@ -194,7 +264,7 @@ def test_a_second_stage_begins_with_the_weights_that_it_names(data_root: Path, t
     task = trainer.task
     assert isinstance(task, DistilTask)
     assert len(task.bank) == 4 + 3
-    assert task.about({})["start_sha256"] == catalog()["mobilefacenet-lr"].sha256
+    assert task.read_sha256["start"] == catalog()["mobilefacenet-lr"].sha256
     with pytest.raises(ConfigError, match="bank_blends"):
         distil_recipe(bank_blends=-1)
 
@@ -241,13 +311,13 @@ def test_recogniser_and_teacher_may_be_files_and_are_recorded_by_their_hash(data
     file = ROOT / "faceup" / "weights" / "files" / "mobilefacenet-lr.safetensors"
     sha256 = catalog()["mobilefacenet-lr"].sha256
     for recipe, key in (
-        (sr_recipe(recognizer=str(file), steps=1, identity_from=0), "recognizer_sha256"),
-        (distil_recipe(teacher=str(file), steps=1, bank_blends=1), "teacher_sha256"),
+        (sr_recipe(recognizer=str(file), steps=1, identity_from=0), "recognizer"),
+        (distil_recipe(teacher=str(file), steps=1, bank_blends=1), "teacher"),
     ):
         trainer = Trainer(recipe, data_root, tmp_path / key, say=quiet)
         trainer.run()
         task = trainer.task
-        assert json.loads((tmp_path / key / "training.json").read_text())[key] == sha256
+        assert json.loads((tmp_path / key / "training.json").read_text())["inputs_sha256"][key] == sha256
     assert isinstance(task, DistilTask)
     own = load_mobilefacenet(load_file(file))
     faces = [align(Image(face.pixels), face.landmarks) for face in task.train_set.faces.faces]
