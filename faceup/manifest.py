@@ -27,6 +27,8 @@ from faceup.recipe import read_yaml
 from faceup.types import Role, Sample
 
 _SCFACE = re.compile(r"(?P<subject>[^_.]+)_(?:frontal|cam(?P<camera>\d+)(?:_(?P<distance>[0-9A-Za-z]+))?)(?:-\d+)?\Z")
+# What ends the name of a folder that was left out.
+LINK = " (a link to a folder)"
 _MANIFEST_SUFFIXES = (".csv", ".yaml", ".yml")
 
 
@@ -85,7 +87,7 @@ def _from_folder(root: Path, role: Role) -> Listing:
     for folder, folders, files in os.walk(root, onerror=unlisted.append):
         folders.sort()
         links = (Path(folder) / name for name in folders if (Path(folder) / name).is_symlink())
-        ignored += [f"{shown(path.relative_to(root).as_posix())} (a link to a folder)" for path in links]
+        ignored += [f"{shown(path.relative_to(root).as_posix())}{LINK}" for path in links]
         for name in files:
             path = Path(folder) / name
             sample_id = shown(path.relative_to(root).as_posix())

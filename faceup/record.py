@@ -15,7 +15,7 @@ import numpy as np
 from faceup import __version__
 from faceup.acquire import Acquired
 from faceup.files import sha256_hex
-from faceup.manifest import Listing
+from faceup.manifest import LINK, Listing
 from faceup.metrics.alarm import Calibration, flagged, measures
 from faceup.recipe import RunRecipe
 from faceup.types import BOX, LANDMARKS, BackendInfo, Embeddings, Sample
@@ -198,10 +198,11 @@ def _warnings(gallery: Listing, probes: Listing, detections: pd.DataFrame) -> li
         every = detections[detections["role"] == role]
         rows = every.drop_duplicates("sample")
         faceless = rows[rows["status"] == "no_face"]
-        if listing.ignored:
-            example = listing.ignored[0]
-            left = f"{len(listing.ignored)} {role} entries are not named as pictures or are links"
-            notes.append(f"{left}: left out, e.g. {example}")
+        links = [name for name in listing.ignored if name.endswith(LINK)]
+        unnamed = [name for name in listing.ignored if not name.endswith(LINK)]
+        for left, what in ((unnamed, "files are not named as pictures"), (links, "folders are links")):
+            if left:
+                notes.append(f"{len(left)} {role} {what}: left out, e.g. {left[0]}")
         # A picture may be too large for a system that enlarges it, and be read by another.
         unreadable = every[every["status"] == "unreadable"]
         counts = unreadable["sr"].value_counts(sort=False)

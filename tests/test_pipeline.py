@@ -259,6 +259,17 @@ def test_a_picture_that_is_too_large_for_one_system_only_is_told(sides: tuple[Pa
     assert "after enlarging 4 times" in told
 
 
+def test_what_was_left_out_of_a_folder_is_told(sides: tuple[Path, Path]) -> None:
+    gallery, probes = sides
+    (probes / "notes.txt").write_text("x")
+    (probes / "more").symlink_to(gallery)
+    result = faceup.run(gallery=gallery, probes=probes, sr=["bicubic"], device="cpu")
+    assert result.warnings == [
+        "1 probe files are not named as pictures: left out, e.g. notes.txt",
+        "1 probe folders are links: left out, e.g. more (a link to a folder)",
+    ]
+
+
 def test_no_readable_probe_is_an_error(sides: tuple[Path, Path]) -> None:
     gallery, probes = sides
     (probes / "obama_cam1_1.jpg").write_bytes(b"no")
