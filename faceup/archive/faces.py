@@ -183,7 +183,7 @@ class FaceFinder:
 
     def _embedded(self, faces: Sequence[AlignedFace]) -> Floats:
         vectors = embed_all(self.embedder, faces)
-        if vectors.shape != (len(faces), self.embedder.dimension) or not np.isfinite(vectors).all():
+        if not np.isfinite(vectors).all():
             raise ContractError("The recogniser did not return one finite vector per face.")
         return vectors
 

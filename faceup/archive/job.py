@@ -58,7 +58,7 @@ def run_batch(batch: Batch, *, progress: Progress | None = None, command: Sequen
     batch.job.mkdir(parents=True, exist_ok=True)
     with locked(batch.job):
         _tidy(batch.job)
-        enrolled, notes = enrolled_people(batch, None if watched is None else sorted(watched), tell)
+        enrolled, notes = enrolled_people(batch, watched, tell)
         ledger = Ledger(batch.job)
         try:
             _plan_and_work(batch, ledger, identity, tell)

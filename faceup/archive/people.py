@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Collection
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,14 @@ from faceup.gallery.rows import Rows
 from faceup.gallery.store import Gallery
 
 
-def enrolled_people(batch: Batch, only: list[str] | None, tell: Progress) -> tuple[Rows | None, list[str]]:
+def enrolled_people(batch: Batch, watched: Collection[str] | None, tell: Progress) -> tuple[Rows | None, list[str]]:
     """Enrol a gallery of pictures and return its rows, with what to say of it.
 
     A gallery that was built already is only tried: a wrong key, model or watch list then costs no waiting.
     """
     faces = batch.faces
     if Gallery.is_one(batch.gallery):
-        _gallery(batch).searcher(_today(), only)
+        _gallery(batch).searcher(_today(), watched)
         return None, []
     # The workers' device may not be this machine's.
     device = "cpu" if faces.device == "cpu" else "auto"
@@ -36,8 +37,8 @@ def enrolled_people(batch: Batch, only: list[str] | None, tell: Progress) -> tup
     stages, _ = networks.build()
     found = enrol(batch.gallery, stages, progress=lambda done, total: tell("gallery", done, total))
     need_some(found)
-    if only is not None:
-        found.rows.of_subjects(only)
+    if watched is not None:
+        found.rows.of_subjects(watched)
     return found.rows, [
         f"gallery picture {row.sample.sample_id}: {row.message or 'no face'} (failure to enrol)" for row in found.failed
     ]
@@ -67,14 +68,14 @@ def search_for(
         enrolled: the pictures of a gallery that was not built.
         notes: of their enrolment.
     """
-    faces, only, today = batch.faces, None if watched is None else sorted(watched), _today()
+    faces, today = batch.faces, _today()
     if enrolled is None:
         gallery = _gallery(batch)
-        searcher, expired = gallery.searcher(today, only)
-        _log(batch, gallery, today, only)
+        searcher, expired = gallery.searcher(today, watched)
+        _log(batch, gallery, today, watched)
     else:
         rows, expired = enrolled.unexpired(today)
-        searcher = Searcher(rows if only is None else rows.of_subjects(only))
+        searcher = Searcher(rows if watched is None else rows.of_subjects(watched))
     if expired:
         notes = [*notes, f"{expired} gallery pictures are past their retention date and were not used"]
     facts = [(f"faces: {key}", _plain(value)) for key, value in faces.as_dict().items()]
@@ -86,14 +87,14 @@ def search_for(
     return Search(searcher, thresholds, batch.results, generative, facts), notes
 
 
-def _log(batch: Batch, gallery: Gallery, today: date, only: list[str] | None) -> None:
+def _log(batch: Batch, gallery: Gallery, today: date, watched: Collection[str] | None) -> None:
     settings = {
         "gallery": gallery.header["id"],
         "model": gallery.model.sha256,
         "archives": [shown(path) for path in batch.archives],
         "job": shown(batch.job),
         "date": today.isoformat(),
-        "watch_list": None if only is None else len(only),
+        "watch_list": None if watched is None else len(watched),
         "faces": batch.faces.as_dict(),
         "results": batch.results.as_dict(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -62,7 +62,7 @@ class Rows:
         gone = self.expired(today)
         return (self.taken(~gone), int(gone.sum())) if gone.any() else (self, 0)
 
-    def of_subjects(self, only: Sequence[str]) -> Rows:
+    def of_subjects(self, only: Collection[str]) -> Rows:
         """Return the rows of some subjects.
 
         Raises:

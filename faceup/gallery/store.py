@@ -16,7 +16,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -154,7 +154,7 @@ class Gallery:
     def searcher(
         self,
         today: date,
-        only: Sequence[str] | None = None,
+        only: Collection[str] | None = None,
         *,
         nprobe: int = faiss_index.NPROBE,
         ef_search: int = faiss_index.EF_SEARCH,

@@ -57,10 +57,9 @@ class Course:
                 raise ConfigError(f"Recipe {self.name}: {key} is a first and a last number, got {numbers!r}.")
             object.__setattr__(self, key, tuple(numbers))
         for key in ("batch", "steps", "warmup", "halve_every", "validate_every", "seed"):
-            if type(value := getattr(self, key)) is not int or value < (key == "halve_every"):
-                raise ConfigError(
-                    f"Recipe {self.name}: {key} must be a whole number from {0 + (key == 'halve_every')}."
-                )
+            least = 1 if key == "halve_every" else 0
+            if type(value := getattr(self, key)) is not int or value < least:
+                raise ConfigError(f"Recipe {self.name}: {key} must be a whole number from {least}.")
         for key in ("lr", "ema"):
             if type(value := getattr(self, key)) not in (int, float) or not 0 <= value < math.inf:
                 # YAML takes 1e-4 for a text, and 1.0e-4 for a number.

@@ -128,15 +128,15 @@ class DistilTask:
 
     def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
-        self.read_sha256 = pictures_sha256(folder, recipe)
+        self.inputs_sha256 = pictures_sha256(folder, recipe)
         teacher = store.load_named(recipe.teacher)
-        self.teacher, self.read_sha256["teacher"] = recogniser(teacher), teacher.sha256
+        self.teacher, self.inputs_sha256["teacher"] = recogniser(teacher), teacher.sha256
         if self.teacher.pool != (7, 7):
             raise ConfigError(f"teacher: {teacher.name} sees faces of another size than 112 x 112 px.")
         # Backward, with respect to its weights, the other layout is the quicker one.
         self.net: nn.Module = recogniser(teacher).to(memory_format=torch.contiguous_format)
         if recipe.start:
-            self.read_sha256["start"] = start_from(self.net, recipe.start)
+            self.inputs_sha256["start"] = start_from(self.net, recipe.start)
         self.net.requires_grad_(True)
         self.levels = [
             Level(name, value["share"], value.get("jitter", 0.0),
@@ -146,7 +146,7 @@ class DistilTask:
         sr = None
         if recipe.sr:
             loaded = store.load_named(recipe.sr)
-            self.read_sha256["sr"] = loaded.sha256
+            self.inputs_sha256["sr"] = loaded.sha256
             options = loaded.metadata.get("options")
             network = load_sisn(loaded.tensors, SisnConfig(**json.loads(options)) if options else None)
             if network.config.scale != ENLARGE:

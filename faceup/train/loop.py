@@ -150,7 +150,7 @@ class Trainer:
             "progress": [self.step, self.seconds, self.best_step],
             "best": self.best,
             "curves": self.curves,
-            "inputs": self.task.read_sha256,
+            "inputs_sha256": self.task.inputs_sha256,
         }
         with whole_or_not_at_all(self.out / "checkpoint.pt") as path:
             torch.save(state, path)
@@ -160,8 +160,8 @@ class Trainer:
         if not _same(json.loads(state["recipe"]), self.recipe):
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         # Checkpoints of earlier versions do not know what they read.
-        for part, sha256 in state.get("inputs", self.task.read_sha256).items():
-            if self.task.read_sha256.get(part) != sha256:
+        for part, sha256 in state.get("inputs_sha256", self.task.inputs_sha256).items():
+            if self.task.inputs_sha256.get(part) != sha256:
                 raise DataError(
                     f"{self.out} holds a training on other inputs ({part} has changed): choose another folder, or give "
                     "back what it began with."
@@ -183,7 +183,7 @@ class Trainer:
             "steps_done": self.step,
             "training_seconds": round(self.seconds, 1),
             "best_step": self.best_step,
-            "inputs_sha256": self.task.read_sha256,
+            "inputs_sha256": self.task.inputs_sha256,
             **self.task.about(self.best),
             "versions": {"faceup": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "threads": torch.get_num_threads(),

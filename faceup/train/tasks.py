@@ -46,7 +46,7 @@ class Task(Protocol):
         score: the column by which the best step is chosen; higher is better.
         sizes: numbers of training and of validation pictures.
         metadata: strings that the weights carry.
-        read_sha256: sha256 of what the training reads, by what it is: pictures and weights.
+        inputs_sha256: sha256 of what the training reads, by what it is: pictures and weights.
     """
 
     net: nn.Module
@@ -54,7 +54,7 @@ class Task(Protocol):
     score: str
     sizes: tuple[int, int]
     metadata: dict[str, str]
-    read_sha256: dict[str, str]
+    inputs_sha256: dict[str, str]
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the loss of a step."""
@@ -96,9 +96,9 @@ class SrTask:
     def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path) -> None:
         self.recipe = r = recipe
         self.net = self._built()
-        self.read_sha256 = pictures_sha256(folder, recipe)
+        self.inputs_sha256 = pictures_sha256(folder, recipe)
         if recipe.start:
-            self.read_sha256["start"] = start_from(self.net, recipe.start)
+            self.inputs_sha256["start"] = start_from(self.net, recipe.start)
         # LCGE also gets the facial components of every crop.
         components = self.net.config if isinstance(self.net, Lcge) else None
 
@@ -111,7 +111,7 @@ class SrTask:
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
         self.identity = IdentityTerm(r.recognizer) if recipe.degradation == "surveillance" else None
         if self.identity is not None and r.identity:
-            self.read_sha256["recognizer"] = self.identity.sha256
+            self.inputs_sha256["recognizer"] = self.identity.sha256
         if r.exemplars and isinstance(self.train_set, PairSet):
             faces_for_bank(
                 self.train_set, r.exemplars

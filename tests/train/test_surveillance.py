@@ -21,6 +21,7 @@ from faceup.files import sha256_hex
 from faceup.images import read_image, resize
 from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
 from faceup.networks.sisn import Sisn, SisnConfig
+from faceup.train.data import to_tensor
 from faceup.train.distil import DistilSet, DistilTask, Level
 from faceup.train.faces import FaceSet, SurveillanceSet, blended
 from faceup.train.identity import embedded
@@ -264,7 +265,7 @@ def test_a_second_stage_begins_with_the_weights_that_it_names(data_root: Path, t
     task = trainer.task
     assert isinstance(task, DistilTask)
     assert len(task.bank) == 4 + 3
-    assert task.read_sha256["start"] == catalog()["mobilefacenet-lr"].sha256
+    assert task.inputs_sha256["start"] == catalog()["mobilefacenet-lr"].sha256
     with pytest.raises(ConfigError, match="bank_blends"):
         distil_recipe(bank_blends=-1)
 
@@ -320,11 +321,9 @@ def test_recogniser_and_teacher_may_be_files_and_are_recorded_by_their_hash(data
         assert json.loads((tmp_path / key / "training.json").read_text())["inputs_sha256"][key] == sha256
     assert isinstance(task, DistilTask)
     own = load_mobilefacenet(load_file(file))
-    faces = [align(Image(face.pixels), face.landmarks) for face in task.train_set.faces.faces]
-    rows = embedded(
-        own, torch.stack([torch.from_numpy(face.pixels.transpose(2, 0, 1).copy()).float() for face in faces])
-    )
-    torch.testing.assert_close(task.bank[:4], rows.detach(), atol=1e-5, rtol=0)
+    aligned = [align(Image(face.pixels), face.landmarks).pixels for face in task.train_set.faces.faces]
+    rows = embedded(own, to_tensor(aligned)).detach()
+    torch.testing.assert_close(task.bank[:4], rows, atol=1e-5, rtol=0)
 
 
 def test_teacher_share_is_a_weighted_mean(data_root: Path, tmp_path: Path) -> None:
