@@ -26,10 +26,13 @@ class Course:
         halve_every: for `paper`, in steps.
         ema: decay of the running mean of the weights that is validated and shipped; 0 switches it off.
         validate_every: steps between validations and checkpoints.
+        clip: largest norm of the gradients of a step, longer ones are shortened to it; 0 leaves all as they are.
         freeze_norms: keep the statistics of all batch norms as they are, mean 0 and variance 1 in a new network: they
             only scale and shift then. A short training gets further that way: no noise from small batches, and training
             and use see one network.
         seed: of everything random.
+        bf16: whether the trained network runs in bfloat16 where torch.autocast sees fit, which a GPU does faster; the
+            weights stay in float32, and so does everything that is validated or shipped.
         compile: whether torch.compile builds the training step (about 1.4 times faster after some minutes).
     """
 
@@ -44,9 +47,11 @@ class Course:
     warmup: int = 0
     halve_every: int = 50_000
     ema: float = 0.999
+    clip: float = 0.0
     validate_every: int = 250
     freeze_norms: bool = False
     seed: int = 0
+    bf16: bool = False
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -60,7 +65,7 @@ class Course:
             least = 1 if key == "halve_every" else 0
             if type(value := getattr(self, key)) is not int or value < least:
                 raise ConfigError(f"Recipe {self.name}: {key} must be a whole number from {least}.")
-        for key in ("lr", "ema"):
+        for key in ("lr", "ema", "clip"):
             if type(value := getattr(self, key)) not in (int, float) or not 0 <= value < math.inf:
                 # YAML takes 1e-4 for a text, and 1.0e-4 for a number.
                 raise ConfigError(f"Recipe {self.name}: {key} must be a number from 0, such as 1.0e-4; got {value!r}.")
@@ -90,6 +95,7 @@ class LikenessCourse(Course):
     """The course of a training whose loss compares vectors of faces: 1 - cosine to the original, and these terms.
 
     Attributes:
+        mix: probability that a face is blended with another into one that nobody has.
         agreement: weight of the squared difference between the similarities to all faces and those of the original.
         contrast: weight of the divergence between both as distributions over all faces, which parts impostors.
         temperature: of these distributions.
@@ -99,6 +105,7 @@ class LikenessCourse(Course):
         bank_blends: how many blended faces are compared with, beyond the training faces.
     """
 
+    mix: float = 0.0
     agreement: float = 0.0
     contrast: float = 0.0
     temperature: float = 0.1
@@ -108,6 +115,8 @@ class LikenessCourse(Course):
 
     def __post_init__(self) -> None:
         Course.__post_init__(self)
+        if not 0 <= self.mix <= 1:
+            raise ConfigError(f"Recipe {self.name}: mix lies in 0..1, got {self.mix!r}.")
         if min(self.agreement, self.contrast, self.excess, self.bank_blends) < 0 or self.temperature <= 0:
             raise ConfigError(
                 f"Recipe {self.name}: agreement, contrast, excess and bank_blends start at 0, temperature lies above 0."

@@ -32,8 +32,9 @@ from faceup.train.degrade import Ranges, degrade, expose, make_ranges
 from faceup.train.faces import ROOM, Face, FaceSet, jittered
 from faceup.train.identity import embedded_fast, network_input, recogniser
 from faceup.train.likeness import BATCH, bank_of, embedded_in_parts, original_vectors, unlikeness
+from faceup.train.machine import CPU, Batches, Machine, ahead
 from faceup.train.recipe import DistilRecipe
-from faceup.train.tasks import NORM_BATCHES, Ahead, pictures_sha256, start_from
+from faceup.train.tasks import NORM_BATCHES, pictures_sha256, start_from
 from faceup.train.within import normaliser, with_normaliser
 from faceup.types import Image, Pixels
 from faceup.weights import store
@@ -126,15 +127,16 @@ def _aligned(larger: Image, face: Face) -> Pixels:
 class DistilTask:
     """A student of a MobileFaceNet; see `faceup.train.tasks.Task`."""
 
-    def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path) -> None:
-        self.recipe = r = recipe
+    def __init__(self, recipe: DistilRecipe, folder: Path, cache: Path, machine: Machine = CPU) -> None:
+        self.recipe, self.machine = recipe, machine
+        r = recipe
         self.inputs_sha256 = pictures_sha256(folder, recipe)
         teacher = store.load_named(recipe.teacher)
-        self.teacher, self.inputs_sha256["teacher"] = recogniser(teacher), teacher.sha256
+        self.teacher, self.inputs_sha256["teacher"] = recogniser(teacher, machine.device), teacher.sha256
         if self.teacher.pool != (7, 7):
             raise ConfigError(f"teacher: {teacher.name} sees faces of another size than 112 x 112 px.")
         # Backward, with respect to its weights, the other layout is the quicker one.
-        self.net: nn.Module = recogniser(teacher).to(memory_format=torch.contiguous_format)
+        self.net: nn.Module = recogniser(teacher, machine.device).to(memory_format=torch.contiguous_format)
         if recipe.start:
             self.inputs_sha256["start"] = start_from(self.net, recipe.start)
         self.net.requires_grad_(True)
@@ -161,14 +163,14 @@ class DistilTask:
         self.score = recipe.score
         self.normalised: dict[str, float] = {}
         self.metadata = {"network": "mobilefacenet"}
-        self.bank = bank_of(self.teacher, self.train_set.faces, r.bank_blends, r.seed)
-        self.batches: Ahead[tuple[Tensor, Tensor]] = Ahead(
-            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch)
+        self.bank = bank_of(self.teacher, self.train_set.faces, r.bank_blends, r.seed).to(machine.device)
+        self.batches: Batches[tuple[Tensor, Tensor]] = ahead(
+            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch), r.steps, machine
         )
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the weighted sum of the terms."""
-        seen, originals = self.batches.get(step)
+        seen, originals = (self.machine.put(part) for part in self.batches.get(step))
         with torch.no_grad():
             wanted = embedded_fast(self.teacher, originals)
         got = F.normalize(forward(network_input(seen)))
@@ -184,7 +186,7 @@ class DistilTask:
 
         For these two a gallery of all validation and training originals is seen by the same network.
         """
-        net = load_mobilefacenet(state)
+        net = load_mobilefacenet(state).to(self.machine.device)
         faces = self.validation_set.faces.faces
         wanted = original_vectors(self.teacher, faces)
         found: dict[str, float] = {}
@@ -211,7 +213,7 @@ class DistilTask:
         }
         half = self.recipe.half
         return {
-            key: (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+            key: (value.half() if half and value.is_floating_point() else value).cpu().contiguous().clone()
             for key, value in mixed.items()
         }
 
@@ -222,7 +224,7 @@ class DistilTask:
         loaded = store.load_file(weights)
         state = dict(loaded.tensors)
         if "within" not in loaded.metadata:
-            net = load_mobilefacenet(state)
+            net = load_mobilefacenet(state).to(self.machine.device)
             faces = self.train_set.faces.faces
             rng = np.random.default_rng((self.recipe.seed, 2))
             badly = [level for level in self.levels if level.ranges is not None for _ in range(WITHIN_DRAWS)]
@@ -243,7 +245,7 @@ class DistilTask:
             some = faces[start : start + BATCH]
             seen, _ = self.train_set.pairs(some, [level] * len(some), [False] * len(some), rng)
             with torch.no_grad():
-                parts.append(net(network_input(seen)).double().numpy())
+                parts.append(net(network_input(self.machine.put(seen))).cpu().double().numpy())
         return np.concatenate(parts)
 
     def about(self, best: Mapping[str, float]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,8 +170,8 @@ class SurveillanceSet:
     every step has about as many LR pixels.
     """
 
-    def __init__(self, faces: FaceSet, scale: int, ranges: Ranges) -> None:
-        self.faces, self.scale, self.ranges = faces, scale, ranges
+    def __init__(self, faces: FaceSet, scale: int, ranges: Ranges, *, mix: float = 0.0) -> None:
+        self.faces, self.scale, self.ranges, self.mix = faces, scale, ranges, mix
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -192,21 +193,23 @@ class SurveillanceSet:
         face_px = self.ranges.draw_face_px(rng)
         side = 2 * round(ROOM * face_px / 2)
         count = max(2, round(size * patch**2 / side**2))
-        chosen = [int(n) for n in rng.integers(len(self.faces), size=count)]
-        mirrored = [bool(m) for m in rng.integers(2, size=count)]
-        return self._pairs(chosen, mirrored, face_px, side, rng)
+        numbers, mirrored = rng.integers(len(self.faces), size=count), rng.integers(2, size=count)
+        chosen = [self.faces.faces[n] for n in numbers]
+        chosen = [face.mirrored() if mirror else face for face, mirror in zip(chosen, mirrored, strict=True)]
+        if self.mix:
+            chosen = [self.faces.blend(face, rng) if rng.random() < self.mix else face for face in chosen]
+        return self._pairs(chosen, face_px, side, rng)
 
     def fixed(self, n: int, face_px: float) -> tuple[tuple[Tensor], Tensor, Floats, Tensor]:
         """Return face `n` at one size as a batch of one, the same at every call: for validation."""
         rng = np.random.default_rng((n, round(8 * face_px)))
-        return self._pairs([n], [False], face_px, 2 * round(ROOM * face_px / 2), rng)
+        return self._pairs([self.faces.faces[n]], face_px, 2 * round(ROOM * face_px / 2), rng)
 
     def _pairs(
-        self, chosen: list[int], mirrored: list[bool], face_px: float, side: int, rng: np.random.Generator
+        self, chosen: Sequence[Face], face_px: float, side: int, rng: np.random.Generator
     ) -> tuple[tuple[Tensor], Tensor, Floats, Tensor]:
         lr, hr, points, originals = [], [], [], []
-        for n, mirror in zip(chosen, mirrored, strict=True):
-            face = self.faces.faces[n].mirrored() if mirror else self.faces.faces[n]
+        for face in chosen:
             # Neighbouring sizes in one batch, so that no step is about one size to the pixel.
             width = face_px * self.scale * rng.uniform(0.93, 1.07)
             crop = face.crop(side * self.scale, width, rng)

@@ -14,14 +14,19 @@ from faceup.types import Floats
 from faceup.weights import store
 
 
-def recogniser(weights: store.LoadedWeights) -> MobileFaceNet:
-    """Return a MobileFaceNet, ready for use and frozen, in the layout that a CPU is quickest with forward.
+def recogniser(weights: store.LoadedWeights, device: str = "cpu") -> MobileFaceNet:
+    """Return a MobileFaceNet, ready for use and frozen, in the layout that the device is quickest with forward.
 
     Raises:
         WeightsError: the tensors are those of another network.
     """
-    net = load_mobilefacenet(weights.tensors).requires_grad_(False)
-    return net.to(memory_format=torch.channels_last)
+    net = load_mobilefacenet(weights.tensors).requires_grad_(False).to(device)
+    return net.to(memory_format=_layout(device))
+
+
+def _layout(device: str) -> torch.memory_format:
+    # torch's own kernels for convolutions of one channel each, which CUDA takes without channels last, are the quicker.
+    return torch.channels_last if device == "cpu" else torch.contiguous_format
 
 
 def embedded(net: nn.Module, aligned: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ def embedded(net: nn.Module, aligned: Tensor) -> Tensor:
 
 def embedded_fast(net: nn.Module, aligned: Tensor) -> Tensor:
     """Return what `embedded` does, by a network in that layout."""
-    return embedded(net, aligned.contiguous(memory_format=torch.channels_last))
+    return embedded(net, aligned.contiguous(memory_format=_layout(aligned.device.type)))
 
 
 def network_input(aligned: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ def aligned_faces(pictures: Tensor, landmarks: Floats) -> Tensor:
     template = torch.stack([u, v, torch.ones_like(u)], dim=-1).float()
     # (N, 112, 112, 2): where every pixel of the template lies in the picture.
     places = torch.einsum("nij,hwj->nhwi", torch.from_numpy(inverse), template)
-    grid = places * torch.tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+    grid = (places * torch.tensor([2 / (width - 1), 2 / (height - 1)]) - 1).to(pictures.device)
     return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
 
 
@@ -71,25 +76,25 @@ class IdentityTerm:
 
     Args:
         weights: a name of the catalogue or a file.
+        device: `cpu` or `cuda`.
     """
 
-    def __init__(self, weights: str = "mobilefacenet") -> None:
+    def __init__(self, weights: str = "mobilefacenet", device: str = "cpu") -> None:
         loaded = store.load_named(weights)
-        self.net, self.sha256 = recogniser(loaded), loaded.sha256
+        self.net, self.name, self.sha256 = recogniser(loaded, device), loaded.name, loaded.sha256
 
-    def vectors(self, pictures: Tensor, landmarks: Floats, originals: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the unit rows (N, D) of the faces in pictures, and those of the originals.
+    def vectors(self, aligned: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the unit rows (N, D) of faces and of their originals.
 
         Args:
-            pictures: float (N, 3, H, W) RGB, about 0..255; gradients reach them.
-            landmarks: (N, 5, 2) in their pixels.
-            originals: aligned faces (N, 3, 112, 112) RGB 0..255.
+            aligned: faces (N, 3, 112, 112) RGB 0..255; gradients reach them.
+            originals: the same.
         """
         with torch.no_grad():
             wanted = embedded_fast(self.net, originals)
-        return embedded_fast(self.net, aligned_faces(pictures.clamp(0, 255), landmarks)), wanted
+        return embedded_fast(self.net, aligned), wanted
 
-    def cosines(self, pictures: Tensor, landmarks: Floats, originals: Tensor) -> Tensor:
+    def cosines(self, aligned: Tensor, originals: Tensor) -> Tensor:
         """Return (N,) cosines between the two; see `vectors`."""
-        got, wanted = self.vectors(pictures, landmarks, originals)
+        got, wanted = self.vectors(aligned, originals)
         return (got * wanted).sum(dim=1)

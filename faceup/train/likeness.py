@@ -54,9 +54,11 @@ def unlikeness(course: LikenessCourse, got: Tensor, wanted: Tensor, bank: Tensor
 
 
 def embedded_in_parts(net: nn.Module, aligned: Tensor) -> Tensor:
-    """Return unit rows of any number of aligned faces, without gradients; see `embedded`."""
+    """Return unit rows of any number of aligned faces, without gradients and in main memory; see `embedded`."""
+    device = next(net.parameters()).device
     with torch.no_grad():
-        return torch.cat([embedded(net, aligned[i : i + BATCH]) for i in range(0, len(aligned), BATCH)])
+        parts = [aligned[i : i + BATCH].to(device) for i in range(0, len(aligned), BATCH)]
+        return torch.cat([embedded(net, part).cpu() for part in parts])
 
 
 def original_vectors(net: nn.Module, faces: Sequence[Face]) -> Tensor:

@@ -11,16 +11,16 @@ What a run writes into its folder, each file whole or not at all:
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
@@ -29,6 +29,7 @@ from faceup.errors import ConfigError, DataError
 from faceup.files import whole_or_not_at_all
 from faceup.recipe import make_recipe
 from faceup.train.distil import DistilTask
+from faceup.train.machine import CPU, Machine
 from faceup.train.recipe import AnyRecipe, DistilRecipe
 from faceup.train.tasks import SrTask, Task
 
@@ -59,17 +60,25 @@ def _same(stored: dict[str, Any], recipe: AnyRecipe) -> bool:
 class Trainer:
     """Trains one recipe into one folder; making it again on the same folder goes on where it stopped."""
 
-    def __init__(self, recipe: AnyRecipe, data_root: Path, out: Path, *, say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self,
+        recipe: AnyRecipe,
+        data_root: Path,
+        out: Path,
+        *,
+        machine: Machine = CPU,
+        say: Callable[[str], None] = print,
+    ) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.out, self.say = recipe, out, say
+        self.recipe, self.out, self.machine, self.say = recipe, out, machine, say
         out.mkdir(parents=True, exist_ok=True)
         kind: Callable[..., Task] = DistilTask if isinstance(recipe, DistilRecipe) else SrTask
-        self.task = kind(recipe, data_root / recipe.data, out)
+        self.task = kind(recipe, data_root / recipe.data, out, machine)
         self.net = self.task.net
         running_mean = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.net, multi_avg_fn=running_mean)
-        trained = [p for p in self.net.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
+        self.trained = [p for p in self.net.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(self.trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
         self.step, self.seconds, self.best_step = 0, 0.0, -1
         self.best: dict[str, float] = {}
         self.curves: list[str] = [",".join(["step", "lr", "loss", *self.task.columns, "seconds"])]
@@ -78,8 +87,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the last step of the recipe."""
-        forward = torch.compile(self.net) if self.recipe.compile else self.net
-        losses: list[float] = []
+        forward = self._forward()
+        losses: list[Tensor] = []
         self.net.train()
         if self.recipe.freeze_norms:
             for module in self.net.modules():
@@ -93,12 +102,25 @@ class Trainer:
             last = self.step == self.recipe.steps
             validate = last or self.step % self.recipe.validate_every == 0
             if validate or self.step % LOG_EVERY == 0:
+                # The losses are read only now: before that a GPU would have to be waited for at every step.
+                loss = self._finite_mean(losses)
                 state = self._to_ship() if validate else {}
                 found = self.task.measure(state) if validate else {}
-                self._log(float(np.mean(losses)), found)
+                self._log(loss, found)
                 losses.clear()
                 if validate:
                     self._save(found, state)
+
+    def _forward(self) -> Callable[..., Tensor]:
+        net = torch.compile(self.net) if self.recipe.compile else self.net
+        if not self.recipe.bf16:
+            return net
+
+        def in_bfloat16(*inputs: Tensor) -> Tensor:
+            with torch.autocast(self.machine.device, torch.bfloat16):
+                return net(*inputs).float()
+
+        return in_bfloat16
 
     def _to_ship(self) -> dict[str, Tensor]:
         """Return the tensors of the averaged network, whose batch norms get the statistics that they meet in it.
@@ -107,22 +129,28 @@ class Trainer:
         that every norm starts with, which for small features is far too much.
         """
         if not self.recipe.freeze_norms:
-            update_bn(self.task.inputs(), self.averaged.module)
+            update_bn(self.task.inputs(), self.averaged.module, torch.device(self.machine.device))
         return self.task.shipped(self.averaged.module)
 
-    def _one_step(self, forward: Callable[..., Tensor]) -> float:
+    def _one_step(self, forward: Callable[..., Tensor]) -> Tensor:
         for group in self.optimiser.param_groups:
             group["lr"] = self.recipe.learning_rate(self.step)
         loss = self.task.loss(forward, self.step)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.trained, self.recipe.clip)
         self.optimiser.step()
         self.averaged.update_parameters(self.net)
-        if not torch.isfinite(loss):
+        return loss.detach()
+
+    def _finite_mean(self, losses: Sequence[Tensor]) -> float:
+        mean = float(torch.stack(list(losses)).mean())
+        if not math.isfinite(mean):
             raise DataError(
-                f"Training {self.recipe.name}: the loss is {loss.item()} at step {self.step}; lower lr in the recipe."
+                f"Training {self.recipe.name}: the loss is {mean} by step {self.step}; lower lr in the recipe."
             )
-        return float(loss.detach())
+        return mean
 
     def _log(self, loss: float, found: Mapping[str, float]) -> None:
         measured = [f"{found[name]:.4f}" if found else "" for name in self.task.columns]
@@ -156,7 +184,7 @@ class Trainer:
             torch.save(state, path)
 
     def _restore(self) -> None:
-        state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True))
+        state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True, map_location="cpu"))
         if not _same(json.loads(state["recipe"]), self.recipe):
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         # Checkpoints of earlier versions do not know what they read.
@@ -186,5 +214,6 @@ class Trainer:
             "inputs_sha256": self.task.inputs_sha256,
             **self.task.about(self.best),
             "versions": {"faceup": __version__, "torch": torch.__version__, "python": platform.python_version()},
+            "device": torch.cuda.get_device_name() if self.machine.device == "cuda" else "cpu",
             "threads": torch.get_num_threads(),
         }

@@ -29,7 +29,8 @@ class TrainRecipe(LikenessCourse):
         start: weights to begin with in the place of random ones: a name of the catalogue or a file.
         identity: weight of the identity term, how unlike a recogniser finds the super-resolved and the original face by
             the terms of `LikenessCourse`, beside the L1 loss in grey levels; needs `surveillance`. 0 leaves it out.
-        recognizer: weights of that recogniser, MobileFaceNet: a name of the catalogue or a file.
+        recognizer: weights of that recogniser, a MobileFaceNet: a name of the catalogue or a file; or a list of them,
+            of whose terms the mean counts.
         identity_from: step at which the identity term sets in; before it the loss is L1 alone.
         alignment_jitter: noise on the landmarks of the identity term, as a share of the distance of the eyes.
         patch: side of the LR crop in pixels; with `surveillance` the crops are as large as the faces need, and their
@@ -44,7 +45,7 @@ class TrainRecipe(LikenessCourse):
     degradation_ranges: dict[str, Any] = field(default_factory=dict)
     start: str = ""
     identity: float = 0.0
-    recognizer: str = "mobilefacenet"
+    recognizer: str | tuple[str, ...] = "mobilefacenet"
     identity_from: int = 0
     alignment_jitter: float = 0.0
     patch: int = 32
@@ -52,6 +53,10 @@ class TrainRecipe(LikenessCourse):
 
     def __post_init__(self) -> None:
         LikenessCourse.__post_init__(self)
+        if not isinstance(self.recognizer, str):
+            object.__setattr__(self, "recognizer", tuple(self.recognizer))
+        if not self.recognizers or not all(isinstance(name, str) and name for name in self.recognizers):
+            raise ConfigError(f"Recipe {self.name}: recognizer is a name, a file or a list, got {self.recognizer!r}.")
         if self.patch < 1:
             raise ConfigError(f"Recipe {self.name}: patch must be at least 1, got {self.patch}.")
         if self.exemplars < 0 or (self.exemplars and self.network != "lcge"):
@@ -59,8 +64,10 @@ class TrainRecipe(LikenessCourse):
         if self.degradation not in DEGRADATIONS:
             raise unknown_name(f"degradation of recipe {self.name}", self.degradation, DEGRADATIONS)
         clean = self.degradation == "bicubic"
-        if clean and (self.degradation_ranges or self.identity):
-            raise ConfigError(f"Recipe {self.name}: degradation_ranges and identity need degradation: surveillance.")
+        if clean and (self.degradation_ranges or self.identity or self.mix):
+            raise ConfigError(
+                f"Recipe {self.name}: degradation_ranges, identity and mix need degradation: surveillance."
+            )
         if not clean and self.network == "lcge":
             raise ConfigError(f"Recipe {self.name}: lcge learns from whole pictures, with degradation: bicubic.")
         make_ranges(self.degradation_ranges)
@@ -68,6 +75,11 @@ class TrainRecipe(LikenessCourse):
             raise ConfigError(f"Recipe {self.name}: identity, identity_from and alignment_jitter start at 0.")
         if self.compares_others and not self.identity:
             raise ConfigError(f"Recipe {self.name}: agreement, contrast and excess are parts of identity, which is 0.")
+
+    @property
+    def recognizers(self) -> tuple[str, ...]:
+        """The recognisers of the identity term."""
+        return (self.recognizer,) if isinstance(self.recognizer, str) else self.recognizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +94,6 @@ class DistilRecipe(LikenessCourse):
             it sees the original.
         sr: weights of SISN x4, a name of the catalogue or a file, that enlarge in the place of bicubic.
         sr_share: share of the degraded faces that they enlarge.
-        mix: probability that a face is blended with another into one that nobody has.
         teacher_share: how much of the teacher is in the shipped weights, which are the mean of both, weighted.
         half: ship the weights as fp16.
         score: what the best step has most of: `mean` (cosine to the teacher) or `dprime`, of the last level.
@@ -94,7 +105,6 @@ class DistilRecipe(LikenessCourse):
     levels: dict[str, dict[str, Any]] = field(default_factory=dict)
     sr: str = ""
     sr_share: float = 0.0
-    mix: float = 0.0
     teacher_share: float = 0.0
     half: bool = False
     score: str = "mean"
@@ -114,9 +124,9 @@ class DistilRecipe(LikenessCourse):
             make_ranges(level.get("ranges", {}))
         if abs(sum(level["share"] for level in self.levels.values()) - 1) > 1e-6:
             raise ConfigError(f"Recipe {self.name}: the shares of the levels must sum to 1.")
-        shares = (self.sr_share, self.mix, self.teacher_share)
+        shares = (self.sr_share, self.teacher_share)
         if min(*shares, self.within) < 0 or max(shares) > 1:
-            raise ConfigError(f"Recipe {self.name}: sr_share, mix and teacher_share lie in 0..1, within starts at 0.")
+            raise ConfigError(f"Recipe {self.name}: sr_share and teacher_share lie in 0..1, within starts at 0.")
         if self.within and not any("ranges" in level for level in self.levels.values()):
             raise ConfigError(f"Recipe {self.name}: within needs a level with ranges, faces that are seen badly.")
         if self.sr_share and not self.sr:

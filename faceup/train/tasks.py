@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,8 +23,9 @@ from faceup.train.data import PairSet, files_sha256, numbered_files
 from faceup.train.degrade import make_ranges
 from faceup.train.exemplars import add_bank, faces_for_bank
 from faceup.train.faces import FaceSet, SurveillanceSet, jittered
-from faceup.train.identity import IdentityTerm
+from faceup.train.identity import IdentityTerm, aligned_faces
 from faceup.train.likeness import bank_of, unlikeness
+from faceup.train.machine import CPU, Batches, Machine, ahead
 from faceup.train.recipe import TrainRecipe
 from faceup.weights import store
 
@@ -33,8 +33,6 @@ from faceup.weights import store
 VALIDATION_FACE_PX = (18.0, 24.0, 34.0)
 # So many batches give the batch norms their statistics before a validation.
 NORM_BATCHES = 40
-
-T = TypeVar("T")
 
 
 class Task(Protocol):
@@ -75,57 +73,50 @@ class Task(Protocol):
         """Return what training.json says beyond what all trainings say."""
 
 
-class Ahead(Generic[T]):
-    """Makes the batch of the next step in a thread while the network learns from this one."""
-
-    def __init__(self, make: Callable[[int], T]) -> None:
-        self._make, self._pool = make, ThreadPoolExecutor(1)
-        self._waiting: tuple[int, Future[T]] | None = None
-
-    def get(self, step: int) -> T:
-        """Return the batch of a step."""
-        waiting, self._waiting = self._waiting, None
-        made = waiting[1].result() if waiting is not None and waiting[0] == step else self._make(step)
-        self._waiting = (step + 1, self._pool.submit(self._make, step + 1))
-        return made
-
-
 class SrTask:
     """A super-resolution network: L1, and with `surveillance` maybe the identity term."""
 
-    def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path) -> None:
-        self.recipe = r = recipe
+    def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path, machine: Machine = CPU) -> None:
+        self.recipe, self.machine = recipe, machine
+        r = recipe
         self.net = self._built()
         self.inputs_sha256 = pictures_sha256(folder, recipe)
         if recipe.start:
             self.inputs_sha256["start"] = start_from(self.net, recipe.start)
+        self.net.to(machine.device)
         # LCGE also gets the facial components of every crop.
         components = self.net.config if isinstance(self.net, Lcge) else None
 
         def read(first: int, last: int) -> PairSet | SurveillanceSet:
             if recipe.degradation == "surveillance":
                 faces = FaceSet(folder, first, last, cache=cache)
-                return SurveillanceSet(faces, recipe.scale, make_ranges(recipe.degradation_ranges))
+                return SurveillanceSet(faces, r.scale, make_ranges(r.degradation_ranges), mix=r.mix)
             return PairSet(folder, first, last, recipe.scale, components=components)
 
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
-        self.identity = IdentityTerm(r.recognizer) if recipe.degradation == "surveillance" else None
-        if self.identity is not None and r.identity:
-            self.inputs_sha256["recognizer"] = self.identity.sha256
+        surveillance = recipe.degradation == "surveillance"
+        self.identities = [IdentityTerm(name, machine.device) for name in r.recognizers if surveillance]
+        if r.identity:
+            several = len(self.identities) > 1
+            for term in self.identities:
+                self.inputs_sha256[f"recognizer {term.name}" if several else "recognizer"] = term.sha256
         if r.exemplars and isinstance(self.train_set, PairSet):
             faces_for_bank(
                 self.train_set, r.exemplars
             )  # Nobody is to learn after the last step that there are too few.
-        self.columns: tuple[str, ...] = ("psnr", "identity") if self.identity else ("psnr",)
-        self.bank = torch.zeros(0)
-        if r.compares_others and self.identity is not None and isinstance(self.train_set, SurveillanceSet):
-            self.bank = bank_of(self.identity.net, self.train_set.faces, r.bank_blends, r.seed)
+        self.columns: tuple[str, ...] = ("psnr", "identity") if surveillance else ("psnr",)
+        self.banks = [torch.zeros(0) for _ in self.identities]
+        if r.compares_others and isinstance(self.train_set, SurveillanceSet):
+            faces = self.train_set.faces
+            self.banks = [
+                bank_of(term.net, faces, r.bank_blends, r.seed).to(machine.device) for term in self.identities
+            ]
         self.score = "identity" if recipe.identity else "psnr"
         self.sizes = len(self.train_set), len(self.validation_set)
         options = json.dumps({**recipe.network_options, "scale": recipe.scale}, sort_keys=True)
         self.metadata = {"network": recipe.network, "options": options}
-        self.batches: Ahead[Any] = Ahead(
-            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch, patch=r.patch)
+        self.batches: Batches[Any] = ahead(
+            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch, patch=r.patch), r.steps, machine
         )
 
     def _built(self) -> nn.Module:
@@ -135,14 +126,16 @@ class SrTask:
         """Return L1 in grey levels, with the weighted identity term where the recipe has one."""
         r = self.recipe
         inputs, hr, *faces = self.batches.get(step)
-        out = forward(*inputs)
-        loss = F.l1_loss(out, hr)
-        if self.identity is not None and r.identity and step >= r.identity_from:
+        out = forward(*(self.machine.put(part) for part in inputs))
+        loss = F.l1_loss(out, self.machine.put(hr))
+        if r.identity and step >= r.identity_from:
             landmarks, originals = faces
             rng = np.random.default_rng((r.seed, step, 1))
             found = np.stack([jittered(points, r.alignment_jitter, rng) for points in landmarks])
-            got, wanted = self.identity.vectors(out, found, originals)
-            loss = loss + r.identity * unlikeness(r, got, wanted, self.bank)
+            aligned, originals = aligned_faces(out.clamp(0, 255), found), self.machine.put(originals)
+            for term, bank in zip(self.identities, self.banks, strict=True):
+                unlike = unlikeness(r, *term.vectors(aligned, originals), bank)
+                loss = loss + r.identity / len(self.identities) * unlike
         return loss
 
     def inputs(self) -> Iterator[Tensor]:
@@ -156,23 +149,23 @@ class SrTask:
         with torch.random.fork_rng(devices=[]):  # a new network draws its weights
             net = self._built()
         net.load_state_dict(state)
-        net.eval()
         if isinstance(self.validation_set, PairSet):
-            return {"psnr": validation_psnr(net, self.validation_set)}
-        assert self.identity is not None
+            return {"psnr": validation_psnr(net.eval(), self.validation_set)}
+        net.to(self.machine.device).eval()
         psnr, cosines = [], []
         for n in range(len(self.validation_set)):
             for width in VALIDATION_FACE_PX:
                 inputs, hr, landmarks, originals = self.validation_set.fixed(n, width)
                 with torch.inference_mode():
-                    out = net(*inputs).clamp(0, 255).round()
-                    cosines.append(float(self.identity.cosines(out, landmarks, originals)[0]))
-                psnr.append(_psnr(out[0].numpy(), hr[0].numpy()))
+                    out = net(*(self.machine.put(part) for part in inputs)).clamp(0, 255).round()
+                    aligned, originals = aligned_faces(out, landmarks), self.machine.put(originals)
+                    cosines += [float(term.cosines(aligned, originals)[0]) for term in self.identities]
+                psnr.append(_psnr(out[0].cpu().numpy(), hr[0].numpy()))
         return {"psnr": float(np.mean(psnr)), "identity": float(np.mean(cosines))}
 
     def shipped(self, net: nn.Module) -> dict[str, Tensor]:
         """Return the network's own tensors."""
-        return {key: value.contiguous() for key, value in net.state_dict().items()}
+        return {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
 
     def finish(self, weights: Path) -> None:
         """Add the bank of LCGE."""

@@ -48,15 +48,15 @@ def test_the_gradient_makes_a_blurred_face_more_like_its_original(face: tuple[Im
     picture, landmarks = face
     term = IdentityTerm()
     original = as_tensor(Image(align(picture, landmarks).pixels))
-    assert 1 - term.cosines(as_tensor(picture), landmarks[None], original).item() < 0.01
+    assert 1 - term.cosines(aligned_faces(as_tensor(picture), landmarks[None]), original).item() < 0.01
     blurred = as_tensor(resize(resize(picture, 18, 22), 144, 180)).requires_grad_(True)
-    before = 1 - term.cosines(blurred, landmarks[None], original).mean()
+    before = 1 - term.cosines(aligned_faces(blurred, landmarks[None]), original).mean()
     before.backward()
     assert blurred.grad is not None
     assert all(parameter.grad is None for parameter in term.net.parameters())
     with torch.no_grad():
         moved = blurred - 4 * blurred.grad / blurred.grad.abs().max()
-    assert 1 - term.cosines(moved, landmarks[None], original).item() < before.item() - 0.01
+    assert 1 - term.cosines(aligned_faces(moved, landmarks[None]), original).item() < before.item() - 0.01
 
 
 def test_a_mirrored_face_keeps_its_landmarks_on_the_face(face: tuple[Image, Floats]) -> None:

@@ -22,10 +22,12 @@ from faceup.images import read_image, resize
 from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
 from faceup.networks.sisn import Sisn, SisnConfig
 from faceup.train.data import to_tensor
+from faceup.train.degrade import Ranges
 from faceup.train.distil import DistilSet, DistilTask, Level
 from faceup.train.faces import FaceSet, SurveillanceSet, blended
-from faceup.train.identity import embedded
+from faceup.train.identity import aligned_faces, embedded
 from faceup.train.loop import Trainer, finished
+from faceup.train.machine import Machine, ahead
 from faceup.train.recipe import DistilRecipe, TrainRecipe, read_trainings
 from faceup.train.tasks import SrTask
 from faceup.types import Image
@@ -92,8 +94,6 @@ def test_pictures_without_a_face_are_left_out_and_named(faces: FaceSet, data_roo
 
 
 def test_a_step_has_about_as_many_pixels_whatever_the_size_of_its_faces(faces: FaceSet) -> None:
-    from faceup.train.degrade import Ranges
-
     pairs = SurveillanceSet(faces, 4, Ranges())
     shapes = set()
     for step in range(8):
@@ -138,7 +138,8 @@ def test_training_with_the_identity_term_resumes_to_the_same_weights(data_root: 
 def test_the_identity_term_is_weighed_and_has_the_terms_of_the_recipe(data_root: Path, tmp_path: Path) -> None:
     """Against a loop over all pairs of faces; landmarks without noise, so that nothing is drawn at random."""
     plain = sr_recipe(identity=0, alignment_jitter=0, freeze_norms=True)
-    with_terms = replace(plain, identity=3.0, identity_from=0, agreement=0.5, bank_blends=2)
+    both = ["mobilefacenet", "mobilefacenet-lr"]
+    with_terms = replace(plain, identity=3.0, identity_from=0, agreement=0.5, bank_blends=2, recognizer=both)
     losses = []
     for recipe in (plain, with_terms):
         trainer = Trainer(recipe, data_root, tmp_path / str(recipe.identity), say=quiet)
@@ -146,17 +147,82 @@ def test_the_identity_term_is_weighed_and_has_the_terms_of_the_recipe(data_root:
     task = trainer.task
     assert isinstance(task, SrTask)
     assert isinstance(task.train_set, SurveillanceSet)
-    assert task.identity is not None
-    assert len(task.bank) == 4 + 2
+    assert {f"recognizer {name}" for name in both} <= set(task.inputs_sha256)
+    assert [len(bank) for bank in task.banks] == [4 + 2, 4 + 2]
     (lr,), _, landmarks, originals = task.train_set.batch(0, seed=plain.seed, size=plain.batch, patch=plain.patch)
-    with torch.no_grad():
-        rows = [one.numpy() for one in task.identity.vectors(trainer.net(lr), landmarks, originals)]
-    got, wanted = rows
-    others = [*task.bank.numpy(), *wanted]
-    cosine = np.mean([one @ other for one, other in zip(got, wanted, strict=True)])
-    to_others = np.mean([(one @ x - other @ x) ** 2 for one, other in zip(got, wanted, strict=True) for x in others])
-    among = np.mean([(got[i] @ got[j] - wanted[i] @ wanted[j]) ** 2 for i in range(len(got)) for j in range(len(got))])
-    assert losses[1] - losses[0] == pytest.approx(3.0 * (1 - cosine + 0.5 * (to_others + among)), rel=1e-3)
+    terms = []
+    for term, bank in zip(task.identities, task.banks, strict=True):
+        with torch.no_grad():
+            aligned = aligned_faces(trainer.net(lr).clamp(0, 255), landmarks)
+            got, wanted = (one.numpy() for one in term.vectors(aligned, originals))
+        pairs = list(zip(got, wanted, strict=True))
+        others = [*bank.numpy(), *wanted]
+        to_others = np.mean([(one @ x - other @ x) ** 2 for one, other in pairs for x in others])
+        among = np.mean([(a @ b - c @ d) ** 2 for a, c in pairs for b, d in pairs])
+        terms.append(1 - np.mean([one @ other for one, other in pairs]) + 0.5 * (to_others + among))
+    assert terms[0] != pytest.approx(terms[1], rel=0.01)
+    assert losses[1] - losses[0] == pytest.approx(3.0 * np.mean(terms), rel=1e-3)
+
+
+def test_blended_faces_are_originals_of_their_own(faces: FaceSet) -> None:
+    plain, mixed = (SurveillanceSet(faces, 4, Ranges(), mix=mix) for mix in (0.0, 1.0))
+    known = [align(Image(face.pixels), face.landmarks).pixels for one in faces.faces for face in (one, one.mirrored())]
+
+    def nearest(pairs: SurveillanceSet) -> list[float]:
+        _, _, _, originals = pairs.batch(3, seed=0, size=4, patch=32)
+        shown = originals.numpy().transpose(0, 2, 3, 1)
+        return [min(float(np.abs(one - face.astype(np.float32)).mean()) for face in known) for one in shown]
+
+    assert max(nearest(plain)) == 0
+    # A blend of a face with itself is that face, so not all differ.
+    assert np.median(nearest(mixed)) > 2
+
+
+def test_processes_make_the_batches_that_a_thread_makes(faces: FaceSet) -> None:
+    pairs = SurveillanceSet(faces, 4, Ranges())
+
+    def made(step: int) -> tuple[object, ...]:
+        return pairs.batch(step, seed=1, size=2, patch=16)
+
+    by_thread, by_processes = (ahead(made, 5, Machine(workers=workers)) for workers in (0, 2))
+    for step in (0, 1, 2, 4, 1, 2):  # In order, with a jump as in a resumed training, and back.
+        (lr,), hr, landmarks, originals = by_thread.get(step)
+        (lr_,), hr_, landmarks_, originals_ = by_processes.get(step)
+        assert torch.equal(lr, lr_)
+        assert torch.equal(hr, hr_)
+        assert torch.equal(originals, originals_)
+        np.testing.assert_array_equal(landmarks, landmarks_)
+
+
+def test_training_in_bfloat16_leaves_weights_and_results_in_float32(data_root: Path, tmp_path: Path) -> None:
+    outs = []
+    for bf16 in (False, True):
+        trainer = Trainer(
+            sr_recipe(bf16=bf16, steps=2, identity=0, freeze_norms=True), data_root, tmp_path / str(bf16), say=quiet
+        )
+        forward = trainer._forward()
+        outs.append(forward(100 + 9 * torch.randn((2, 3, 12, 12), generator=torch.Generator().manual_seed(0))))
+        trainer.run()
+        assert {value.dtype for value in load_file(tmp_path / str(bf16) / "weights.safetensors").values()} <= {
+            torch.float32,
+            torch.int64,
+        }
+    assert outs[0].dtype == outs[1].dtype == torch.float32
+    difference = (outs[0] - outs[1]).abs().max()
+    assert 0 < difference < 2
+
+
+def test_long_gradients_are_shortened(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    norms = []
+    for clip in (0.0, 0.001):
+        trainer = Trainer(sr_recipe(clip=clip, steps=1), data_root, tmp_path / str(clip), say=quiet)
+        seen = trainer.optimiser.step
+        monkeypatch.setattr(trainer.optimiser, "step", lambda: None)
+        trainer._one_step(trainer.net)
+        norms.append(float(torch.cat([p.grad.ravel() for p in trainer.trained if p.grad is not None]).norm()))
+        monkeypatch.setattr(trainer.optimiser, "step", seen)
+    assert norms[0] > 0.01
+    assert norms[1] == pytest.approx(0.001, rel=0.01)
 
 
 def test_a_training_goes_on_with_its_own_inputs_only(data_root: Path, tmp_path: Path) -> None:
@@ -364,7 +430,7 @@ def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
         ({"levels": {"a": {"share": 0.4}}}, "must sum to 1"),
         ({"levels": {"a": {"jitter": 0.4}}}, "has share and maybe"),
         ({"sr_share": 0.5}, "sr_share needs sr"),
-        ({"mix": 2.0}, "lie in 0..1"),
+        ({"mix": 2.0}, "mix lies in 0..1"),
         ({"within": -0.1}, "within starts at 0"),
         ({"within": 0.1, "levels": {"a": {"share": 1.0}}}, "within needs a level with ranges"),
         ({"score": "rank1"}, "score is mean or dprime"),
@@ -379,7 +445,7 @@ def test_wrong_distillations_are_refused(changes: dict[str, object], message: st
     ("changes", "message"),
     [
         ({"degradation": "surveilance"}, "did you mean 'surveillance'"),
-        ({"degradation": "bicubic"}, "identity need degradation: surveillance"),
+        ({"degradation": "bicubic"}, "identity and mix need degradation: surveillance"),
         ({"identity": -1}, "start at 0"),
         ({"identity": 0, "excess": 3.0}, "parts of identity, which is 0"),
         ({"degradation_ranges": {"noise": [0, 1]}}, "noise"),
