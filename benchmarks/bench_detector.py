@@ -14,9 +14,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import facenet_pytorch
 import numpy as np
 
 from benchmarks import method
@@ -26,6 +25,9 @@ from faceup.images import read_image, resize
 from faceup.registry import Options, build
 from faceup.simulate import simulate
 from faceup.types import Image
+
+if TYPE_CHECKING:
+    import facenet_pytorch
 
 CROP, SCALE, DISTANCE = (42, 56), 4, "paper"
 BATCHES = (1, 8, 32, 64)
@@ -68,6 +70,8 @@ def measure(
     arguments: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the record."""
+    import facenet_pytorch
+
     tables, large = [], []
     for count in threads:
         # ONNX Runtime takes its threads when the detector is built.

@@ -42,7 +42,7 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option("--threads", type=click.IntRange(1), help="CPU threads [torch's choice].")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What runs SR networks.")
 @click.option(
-    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed calls, after one that is not."
+    "--rounds", type=click.IntRange(1), default=3, show_default=True, help="Timed calls, after one or two that are not."
 )
 @click.option(
     "--crops", type=click.Path(path_type=Path), help="Folder of pictures, scaled to --size; else crops are made up."
@@ -54,7 +54,7 @@ def command(
     """Print how many crops a second SR backends, detector and recogniser do on this machine."""
     import torch
 
-    from faceup.bench import BenchSettings, bench
+    from faceup.bench import UNTIMED, BenchSettings, bench
     from faceup.record import package_versions
     from faceup.runtime.device import pick_device
 
@@ -74,8 +74,8 @@ def command(
         table.add_row(rate.stage, rate.backend, rate.engine, *(f"{number:.1f}" for number in numbers))
     Console().print(table)
     click.echo(
-        f"{width} x {height} px x{asked.scale}, batches of {asked.batch}, {asked.rounds} rounds after one that is not "
-        f"timed; {on}"
+        f"{width} x {height} px x{asked.scale}, batches of {asked.batch}, {asked.rounds} timed rounds after "
+        f"{UNTIMED[device]} not timed; {on}"
     )
     if asked.crops is None:
         click.echo("The crops are made up and hold no face: the detector has less to do than on faces (--crops DIR).")

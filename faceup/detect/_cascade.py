@@ -18,6 +18,7 @@ from torch import Tensor
 
 from faceup.detect._area import AreaTable
 from faceup.networks.mtcnn import Network
+from faceup.runtime.device import full_float32
 from faceup.runtime.nms import suppressed
 from faceup.types import Detections, Image
 
@@ -86,7 +87,7 @@ class Cascade:
         scales = self.scales(images[0].height, images[0].width) if images else []
         if not scales:
             return [Detections.none() for _ in images]
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             table = AreaTable(images, self.device)
             return _by_picture(len(images), *self._output(table, self._refined(table, self._proposed(table, scales))))
 

@@ -11,6 +11,7 @@ from faceup.errors import ConfigError, WeightsError
 from faceup.networks.mobilefacenet import MobileFaceNet, fold_norms, load_mobilefacenet, onnx_model
 from faceup.registry import Options
 from faceup.runtime.batching import run_in_halves
+from faceup.runtime.device import full_float32
 from faceup.runtime.onnx_session import cpu_network
 from faceup.types import AlignedFace, BackendInfo, Floats
 from faceup.weights import store
@@ -77,7 +78,7 @@ class MobileFaceNetEmbedder:
         if self.bgr:
             stacked = stacked[..., ::-1]
         x = torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2))).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), full_float32():
             x = (x.float() - 127.5) / self.divisor
             out = self.net(x)
             if self.flip:

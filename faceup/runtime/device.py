@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from faceup.errors import ConfigError
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -24,3 +27,19 @@ def pick_device(wanted: str) -> str:
     if wanted == "cuda" and not usable:
         raise ConfigError("Device 'cuda' was asked for, but torch finds no usable NVIDIA GPU; use --device cpu.")
     return "cuda" if usable else "cpu"
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Have convolutions of float32 on a GPU computed in float32 meanwhile, so that they give what the CPU gives.
+
+    Left to itself, torch rounds what goes into them to 11 bits (TF32) on cards that multiply that faster.
+    """
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 _LIBRARIES = ("_C_stable.*", "_C.*")
-# With more boxes than this in one call, the comparisons between pictures cost more than a call for each picture.
-_TOGETHER = 1000
+# With more boxes than this in one call, the comparisons between pictures cost more than a call for each picture. A GPU
+# makes them side by side, and waits for each call.
+_TOGETHER = {"cpu": 1000, "cuda": 20_000}
 
 
 @cache
@@ -52,7 +53,7 @@ def suppressed(boxes: Tensor, scores: Tensor, group: Tensor, overlap: float) -> 
     # In doubles, since each group's boxes are moved to a place of their own, far from the origin.
     boxes, scores = boxes.double(), scores.double()
     nms = _operator()
-    if len(boxes) <= _TOGETHER:
+    if len(boxes) <= _TOGETHER[boxes.device.type]:
         return nms(boxes + (group * (boxes.max() + 1))[:, None], scores, overlap)
     kept = []
     for number in torch.unique(group).tolist():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from faceup.errors import ConfigError
-from faceup.runtime.device import pick_device
+from faceup.runtime.device import full_float32, pick_device
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,12 @@ def test_cuda_without_a_gpu_is_refused_with_advice(monkeypatch: pytest.MonkeyPat
 def test_other_devices_are_refused(wanted: str) -> None:
     with pytest.raises(ConfigError, match=f"one of auto, cpu, cuda, got '{wanted}'"):
         pick_device(wanted)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_full_float32_gives_back_what_was_set(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", allowed)
+    with pytest.raises(KeyError), full_float32():
+        assert torch.backends.cudnn.allow_tf32 is False
+        raise KeyError
+    assert torch.backends.cudnn.allow_tf32 is allowed
