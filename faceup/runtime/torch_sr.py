@@ -12,8 +12,9 @@ from faceup.runtime.batching import by_size
 from faceup.runtime.cuda import Replayed, Staged
 from faceup.types import Image
 
-# Input pixels of one batch; the features of a network of 64 channels at four times the size then take about 0.5 GiB.
-BATCH_PIXELS = 64 * 1024
+# Input pixels of one batch on a GPU; the features of a network of 64 channels at four times the size then take about
+# 2 GiB. On an H200 64 crops in one batch took about 0.8 of the time of three smaller ones (docs/performance.md, cuda).
+BATCH_PIXELS = 256 * 1024
 # On the CPU: features that stay in the cache are worth more than a batch. One crop of 42 x 56 px takes half the time of
 # each in a batch of eight (docs/decisions.md).
 CPU_BATCH_PIXELS = 4 * 1024

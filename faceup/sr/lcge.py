@@ -16,7 +16,6 @@ from faceup.networks.lcge import Lcge, LcgeConfig, load_lcge
 from faceup.protocols import Detector
 from faceup.registry import Options
 from faceup.runtime.batching import by_size
-from faceup.runtime.torch_sr import BATCH_PIXELS
 from faceup.sr._exemplars import Exemplars, from_grid, luma, on_grid, paste
 from faceup.sr._face_parts import component_weights
 from faceup.sr._network import load_network
@@ -32,6 +31,8 @@ INFO = BackendInfo(
 )
 
 BANK = "bank."
+# Input pixels of one batch.
+BATCH_PIXELS = 64 * 1024
 
 
 def generate(

@@ -21,8 +21,10 @@ from faceup.files import shown
 from faceup.registry import Options
 from faceup.runtime.batching import by_size, out_of_memory
 from faceup.runtime.onnx_session import open_session
-from faceup.runtime.torch_sr import BATCH_PIXELS
 from faceup.types import BackendInfo, Image
+
+# Input pixels of one batch.
+BATCH_PIXELS = 64 * 1024
 
 INFO = BackendInfo(
     name="onnx",

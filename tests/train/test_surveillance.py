@@ -212,6 +212,18 @@ def test_training_in_bfloat16_leaves_weights_and_results_in_float32(data_root: P
     assert 0 < difference < 2
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize("recipe", [sr_recipe(identity_from=0, agreement=1, bank_blends=2), distil_recipe()])
+def test_a_gpu_finds_the_loss_of_the_cpu(recipe: TrainRecipe | DistilRecipe, data_root: Path, tmp_path: Path) -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        trainer = Trainer(recipe, data_root, tmp_path / device, machine=Machine(device, workers=1), say=quiet)
+        losses.append(float(trainer.task.loss(trainer.net, 0)))
+        trainer.run()
+        assert (tmp_path / device / "weights.safetensors").is_file()
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+
+
 def test_long_gradients_are_shortened(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     norms = []
     for clip in (0.0, 0.001):
