@@ -5,10 +5,9 @@
 Every call takes pictures as arrays on the host and ends with its results there.
 
 SISN: the official structure (re-created, see `bench_sr_engine`) in eager torch with torch's defaults, faceup's engine
-without CUDA graphs, and as it is. "In one batch" gives the GPU all crops of a call at once, where faceup makes batches
-of its own. The floor is the network's multiply-adds at the rate of a large product of matrices in fp16, measured in the
-same rounds. MTCNN: facenet-pytorch's `detect` and faceup's, on the crops of `bench_detector`. MobileFaceNet: the module
-as it is loaded, with its norms folded, and faceup's, on the faces of `bench_embedder`.
+without CUDA graphs, and as it is. The floor is the network's multiply-adds at the rate of a large product of matrices
+in fp16, measured in the same rounds. MTCNN: facenet-pytorch's `detect` and faceup's, on the crops of `bench_detector`.
+MobileFaceNet: the module as it is loaded, with its norms folded, and faceup's, on the faces of `bench_embedder`.
 
 What is compared is compared with float32 that the GPU does not round to TF32, which torch's defaults do in
 convolutions. What fails says so in its place, and the rest is measured all the same; the record is written after each
@@ -56,12 +55,12 @@ from faceup.networks.sisn import Sisn, SisnConfig
 from faceup.registry import Options, build
 from faceup.runtime.cost import multiply_adds
 from faceup.runtime.device import full_float32
-from faceup.runtime.torch_sr import BATCH_PIXELS, TorchSr
+from faceup.runtime.torch_sr import TorchSr
 from faceup.types import AlignedFace, Detections, Floats, Image
 from faceup.weights import store
 
 OFFICIAL, EAGER, GRAPHS = "official structure, eager torch", "faceup, no graphs", "faceup"
-ONE_BATCH, FLOOR = "faceup, in one batch", "arithmetic floor"
+FLOOR = "arithmetic floor"
 MATRIX = {"cuda": 8192, "cpu": 256}
 # A call of the recogniser embeds at least so many faces, so that it can be timed.
 FACES_A_CALL = 32
@@ -152,16 +151,13 @@ def official(net: Sisn, device: str) -> Upscale:
     return run
 
 
-def engines(net: Sisn, device: str, batch: int) -> dict[str, TorchSr]:
+def engines(net: Sisn, device: str) -> dict[str, TorchSr]:
     """Return faceup's engine in its variants."""
     folded, scale = folded_copy(net), net.config.scale
-    made = {
+    return {
         EAGER: TorchSr(copy.deepcopy(folded), scale, device, graphs=False),
         GRAPHS: TorchSr(copy.deepcopy(folded), scale, device),
     }
-    if batch * WIDTH * HEIGHT > BATCH_PIXELS:
-        made[ONE_BATCH] = TorchSr(copy.deepcopy(folded), scale, device, batch * WIDTH * HEIGHT)
-    return made
 
 
 def product(device: str) -> Callable[[], None]:
@@ -192,7 +188,7 @@ def cost(net: Sisn) -> int:
 
 def sr_case(part: Part, title: str, net: Sisn, work: int, batch: int, plan: Plan) -> list[Row]:
     """Return the rows of one network, of so many multiply-adds a crop (0: not known), and size of a call."""
-    images, reference, made = crops(batch), official(net, plan.device), engines(net, plan.device, batch)
+    images, reference, made = crops(batch), official(net, plan.device), engines(net, plan.device)
     systems: dict[str, Upscale] = {OFFICIAL: reference, **{name: sr.upscale for name, sr in made.items()}}
     calls: dict[str, Callable[[], object]] = {name: partial(run, images) for name, run in systems.items()}
     if work:
@@ -481,7 +477,7 @@ def profile(device: str, batch: int = 64) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiled
 
-    sr, images = engines(random_net(SisnConfig()), device, batch)[EAGER], crops(batch)
+    sr, images = engines(random_net(SisnConfig()), device)[EAGER], crops(batch)
     for _ in range(WARM_UPS):
         sr.upscale(images)
     kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device == "cuda" else [])]

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 from faceup.errors import ContractError
 from faceup.types import Image
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Spare(Protocol):
+    """What holds memory that it can do without."""
+
+    def free(self) -> bool:
+        """Let go of it, and tell whether there was any."""
+
+
+# Emptied when memory runs out, by whomever.
+SPARE: WeakSet[Spare] = WeakSet()
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -22,7 +34,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def run_in_halves(run: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
-    """Call `run` on all items; when memory runs out, on each half, down to single items.
+    """Call `run` on all items; when memory runs out, free the `SPARE` and call it on each half, down to single items.
 
     Raises:
         ContractError: `run` returned another number of results than it got items.
@@ -31,13 +43,19 @@ def run_in_halves(run: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> 
     try:
         results = run(items)
     except Exception as error:
-        if len(items) < 2 or not out_of_memory(error):
+        if not out_of_memory(error):
+            raise
+        freed = sum(holder.free() for holder in list(SPARE)) > 0  # all of them, not the first
+        if len(items) < 2 and not freed:
             raise
         results = None
     if results is None:
         # Not inside the except block: there the error would keep every tensor of the failed batch alive.
-        middle = len(items) // 2
-        return run_in_halves(run, items[:middle]) + run_in_halves(run, items[middle:])
+        if len(items) < 2:
+            results = run(items)
+        else:
+            middle = len(items) // 2
+            return run_in_halves(run, items[:middle]) + run_in_halves(run, items[middle:])
     if len(results) != len(items):
         raise ContractError(f"A backend returned {len(results)} results for {len(items)} pictures.")
     return results

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceup.runtime.batching import out_of_memory
+from faceup.runtime.batching import SPARE, out_of_memory
 from faceup.types import Pixels
 
 Run = Callable[[Tensor], Tensor]
@@ -34,7 +34,7 @@ class Replayed:
     A shape is captured when it comes for the second time or, if its graph has had to make room for another's since,
     for the 4th, 8th, 16th ... time: shapes that keep pushing each other out are run as they are rather than captured
     for ever. A function that cannot be captured, e.g. because it looks at a value to decide what to do next, is run as
-    it is from then on, and so is one for whose graphs there is no memory.
+    it is from then on. A shape for which memory has run out is never captured, and all graphs are freed then.
 
     Args:
         run: gives for a tensor another one, of a shape that follows from the shape of the first.
@@ -48,6 +48,8 @@ class Replayed:
         self._run = run
         self._graphs: OrderedDict[torch.Size, Run] = OrderedDict()
         self._seen: Counter[torch.Size] = Counter()
+        self._too_large: set[torch.Size] = set()
+        SPARE.add(self)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return what `run` gives for `x`; it holds until the next call."""
@@ -59,12 +61,18 @@ class Replayed:
             return self._run(x)
         except RuntimeError as error:
             if out_of_memory(error):
-                self._graphs.clear()  # so that the caller, who tries with less, has their memory too
+                self._too_large.add(x.shape)
             raise
+
+    def free(self) -> bool:
+        """Forget all graphs, and tell whether there were any; shapes that go on coming get new ones."""
+        held = bool(self._graphs)
+        self._graphs.clear()
+        return held
 
     def _captured(self, x: Tensor) -> Run | None:
         """Return a new graph for the shape of `x`, None if it is not yet, or no longer, worth one."""
-        if self.failure:
+        if self.failure or x.shape in self._too_large:
             return None
         self._seen[x.shape] += 1
         times = self._seen[x.shape]
@@ -75,8 +83,11 @@ class Replayed:
         try:
             self._graphs[x.shape] = capture(self._run, x)
         except RuntimeError as error:
-            self.failure = str(error) or type(error).__name__
-            self._graphs.clear()
+            if out_of_memory(error):
+                self._too_large.add(x.shape)
+            else:
+                self.failure = str(error) or type(error).__name__
+            self.free()
             return None
         return self._graphs[x.shape]
 

@@ -61,20 +61,33 @@ class Course:
             if not whole or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1]:
                 raise ConfigError(f"Recipe {self.name}: {key} is a first and a last number, got {numbers!r}.")
             object.__setattr__(self, key, tuple(numbers))
-        for key in ("batch", "steps", "warmup", "halve_every", "validate_every", "seed"):
-            least = 1 if key == "halve_every" else 0
-            if type(value := getattr(self, key)) is not int or value < least:
-                raise ConfigError(f"Recipe {self.name}: {key} must be a whole number from {least}.")
-        for key in ("lr", "ema", "clip"):
-            if type(value := getattr(self, key)) not in (int, float) or not 0 <= value < math.inf:
-                # YAML takes 1e-4 for a text, and 1.0e-4 for a number.
-                raise ConfigError(f"Recipe {self.name}: {key} must be a number from 0, such as 1.0e-4; got {value!r}.")
+        self._check_whole("batch", "steps", "warmup", "validate_every", "seed")
+        self._check_whole("halve_every", least=1)
+        self._check_numbers("lr", "ema", "clip")
+        for key in ("freeze_norms", "bf16", "compile"):
+            if type(value := getattr(self, key)) is not bool:
+                raise ConfigError(f"Recipe {self.name}: {key} is true or false, got {value!r}.")
         if self.schedule not in ("cosine", "paper"):
             raise ConfigError(f"Recipe {self.name}: schedule must be 'cosine' or 'paper', got {self.schedule!r}.")
         if self.batch < 2 or min(self.steps, self.validate_every) < 1 or not 0 <= self.ema < 1:
             raise ConfigError(
                 f"Recipe {self.name}: needs batch >= 2 (batch norms), steps, validate_every >= 1, 0 <= ema < 1."
             )
+
+    def _check_whole(self, *keys: str, least: int = 0) -> None:
+        for key in keys:
+            if type(value := getattr(self, key)) is not int or value < least:
+                raise ConfigError(f"Recipe {self.name}: {key} must be a whole number from {least}, got {value!r}.")
+
+    def _check_numbers(self, *keys: str, most: float = math.inf) -> None:
+        for key in keys:
+            value = getattr(self, key)
+            if type(value) not in (int, float) or not 0 <= value <= most or math.isinf(value):
+                upper = "" if math.isinf(most) else f" to {most}"
+                # YAML takes 1e-4 for a text, and 1.0e-4 for a number.
+                raise ConfigError(
+                    f"Recipe {self.name}: {key} must be a number from 0{upper}, such as 1.0e-4; got {value!r}."
+                )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, ready for JSON."""
@@ -115,12 +128,11 @@ class LikenessCourse(Course):
 
     def __post_init__(self) -> None:
         Course.__post_init__(self)
-        if not 0 <= self.mix <= 1:
-            raise ConfigError(f"Recipe {self.name}: mix lies in 0..1, got {self.mix!r}.")
-        if min(self.agreement, self.contrast, self.excess, self.bank_blends) < 0 or self.temperature <= 0:
-            raise ConfigError(
-                f"Recipe {self.name}: agreement, contrast, excess and bank_blends start at 0, temperature lies above 0."
-            )
+        self._check_numbers("mix", most=1)
+        self._check_numbers("agreement", "contrast", "temperature", "excess", "excess_from")
+        self._check_whole("bank_blends")
+        if not self.temperature:
+            raise ConfigError(f"Recipe {self.name}: temperature must lie above 0.")
 
     @property
     def compares_others(self) -> bool:

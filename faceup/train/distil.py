@@ -133,8 +133,6 @@ class DistilTask:
         self.inputs_sha256 = pictures_sha256(folder, recipe)
         teacher = store.load_named(recipe.teacher)
         self.teacher, self.inputs_sha256["teacher"] = recogniser(teacher, machine.device), teacher.sha256
-        if self.teacher.pool != (7, 7):
-            raise ConfigError(f"teacher: {teacher.name} sees faces of another size than 112 x 112 px.")
         # Backward, with respect to its weights, the other layout is the quicker one.
         self.net: nn.Module = recogniser(teacher, machine.device).to(memory_format=torch.contiguous_format)
         if recipe.start:
@@ -164,8 +162,9 @@ class DistilTask:
         self.normalised: dict[str, float] = {}
         self.metadata = {"network": "mobilefacenet"}
         self.bank = bank_of(self.teacher, self.train_set.faces, r.bank_blends, r.seed).to(machine.device)
-        self.batches: Batches[tuple[Tensor, Tensor]] = ahead(
-            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch), r.steps, machine
+        drawn_from = self.train_set
+        self.batches: Batches[Any] = ahead(
+            lambda step: drawn_from.batch(step, seed=r.seed, size=r.batch), r.steps, machine
         )
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:

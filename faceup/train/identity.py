@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from faceup.errors import ConfigError
 from faceup.geometry import SIZE, similarity_transform
 from faceup.networks.mobilefacenet import MobileFaceNet, load_mobilefacenet
 from faceup.types import Floats
@@ -18,9 +19,12 @@ def recogniser(weights: store.LoadedWeights, device: str = "cpu") -> MobileFaceN
     """Return a MobileFaceNet, ready for use and frozen, in the layout that the device is quickest with forward.
 
     Raises:
+        ConfigError: it sees faces of another size than 112 x 112 px.
         WeightsError: the tensors are those of another network.
     """
     net = load_mobilefacenet(weights.tensors).requires_grad_(False).to(device)
+    if net.pool != (7, 7):
+        raise ConfigError(f"{weights.name} sees faces of another size than 112 x 112 px; a training needs those.")
     return net.to(memory_format=_layout(device))
 
 
@@ -81,7 +85,7 @@ class IdentityTerm:
 
     def __init__(self, weights: str = "mobilefacenet", device: str = "cpu") -> None:
         loaded = store.load_named(weights)
-        self.net, self.name, self.sha256 = recogniser(loaded, device), loaded.name, loaded.sha256
+        self.net, self.sha256 = recogniser(loaded, device), loaded.sha256
 
     def vectors(self, aligned: Tensor, originals: Tensor) -> tuple[Tensor, Tensor]:
         """Return the unit rows (N, D) of faces and of their originals.

@@ -25,9 +25,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from faceup import __version__
-from faceup.errors import ConfigError, DataError
+from faceup.errors import ConfigError, DataError, StageError
 from faceup.files import whole_or_not_at_all
 from faceup.recipe import make_recipe
+from faceup.runtime.batching import out_of_memory
+from faceup.runtime.device import full_float32
 from faceup.train.distil import DistilTask
 from faceup.train.machine import CPU, Machine
 from faceup.train.recipe import AnyRecipe, DistilRecipe
@@ -80,34 +82,51 @@ class Trainer:
         self.trained = [p for p in self.net.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(self.trained, lr=recipe.lr, betas=(0.9, 0.999), eps=1e-8)
         self.step, self.seconds, self.best_step = 0, 0.0, -1
+        self.devices: list[str] = []
         self.best: dict[str, float] = {}
         self.curves: list[str] = [",".join(["step", "lr", "loss", *self.task.columns, "seconds"])]
         if (out / "checkpoint.pt").exists():
             self._restore()
+        here = torch.cuda.get_device_name() if machine.device == "cuda" else "cpu"
+        if here not in self.devices:
+            self.devices.append(here)
 
     def run(self) -> None:
         """Train to the last step of the recipe."""
         forward = self._forward()
-        losses: list[Tensor] = []
         self.net.train()
         if self.recipe.freeze_norms:
             for module in self.net.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
+        try:
+            self._steps(forward)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise StageError(
+                f"Training {self.recipe.name}: memory ran out ({error}); lower batch in the recipe."
+            ) from error
+        finally:
+            self.task.batches.close()
+
+    def _steps(self, forward: Callable[..., Tensor]) -> None:
+        losses: list[Tensor] = []
         while self.step < self.recipe.steps:
             started = time.perf_counter()
             losses.append(self._one_step(forward))
             self.step += 1
+            validate = self.step == self.recipe.steps or self.step % self.recipe.validate_every == 0
+            told = validate or self.step % LOG_EVERY == 0
+            # The losses are read only now: a GPU would have to be waited for at every step.
+            loss = self._finite_mean(losses) if told else math.nan
             self.seconds += time.perf_counter() - started
-            last = self.step == self.recipe.steps
-            validate = last or self.step % self.recipe.validate_every == 0
-            if validate or self.step % LOG_EVERY == 0:
-                # The losses are read only now: before that a GPU would have to be waited for at every step.
-                loss = self._finite_mean(losses)
-                state = self._to_ship() if validate else {}
-                found = self.task.measure(state) if validate else {}
-                self._log(loss, found)
+            if told:
                 losses.clear()
+                with full_float32():
+                    state = self._to_ship() if validate else {}
+                    found = self.task.measure(state) if validate else {}
+                self._log(loss, found)
                 if validate:
                     self._save(found, state)
 
@@ -165,7 +184,8 @@ class Trainer:
             with whole_or_not_at_all(self.out / "weights.safetensors") as path:
                 save_file(shipped, path, metadata=self.task.metadata)
         if self.step == self.recipe.steps:
-            self.task.finish(self.out / "weights.safetensors")
+            with full_float32():
+                self.task.finish(self.out / "weights.safetensors")
         with whole_or_not_at_all(self.out / "curves.csv") as path:
             path.write_text("\n".join(self.curves) + "\n", encoding="utf-8")
         with whole_or_not_at_all(self.out / "training.json") as path:
@@ -178,6 +198,7 @@ class Trainer:
             "progress": [self.step, self.seconds, self.best_step],
             "best": self.best,
             "curves": self.curves,
+            "devices": self.devices,
             "inputs_sha256": self.task.inputs_sha256,
         }
         with whole_or_not_at_all(self.out / "checkpoint.pt") as path:
@@ -200,6 +221,7 @@ class Trainer:
         self.step, self.seconds, self.best_step = state["progress"]
         self.best = dict(state["best"])
         self.curves = list(state["curves"])
+        self.devices = list(state.get("devices", ["cpu"]))  # earlier versions knew no other
         self.say(f"going on from step {self.step}")
 
     def _record(self) -> dict[str, Any]:
@@ -214,6 +236,6 @@ class Trainer:
             "inputs_sha256": self.task.inputs_sha256,
             **self.task.about(self.best),
             "versions": {"faceup": __version__, "torch": torch.__version__, "python": platform.python_version()},
-            "device": torch.cuda.get_device_name() if self.machine.device == "cuda" else "cpu",
+            "devices": self.devices,
             "threads": torch.get_num_threads(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import cv2
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from faceup.errors import ConfigError, FaceupError, StageError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -30,6 +33,10 @@ class Machine:
     device: str = "cpu"
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        if self.workers and "fork" not in multiprocessing.get_all_start_methods():
+            raise ConfigError("Processes that make the pictures of a training (--workers) need Linux or macOS.")
+
     def put(self, value: Tensor) -> Tensor:
         """Return a tensor on the device; a copy from pinned memory is not waited for."""
         return value.to(self.device, non_blocking=True)
@@ -42,7 +49,15 @@ class Batches(Protocol[T_co]):
     """Gives the batches of a training by the number of their step."""
 
     def get(self, step: int) -> T_co:
-        """Return the batch of a step; quick for the one after the last."""
+        """Return the batch of a step; quick for the one after the last.
+
+        Raises:
+            FaceupError: whatever making it raised.
+            StageError: a process that makes batches is gone.
+        """
+
+    def close(self) -> None:
+        """End what makes batches."""
 
 
 def ahead(make: Callable[[int], T], steps: int, machine: Machine) -> Batches[T]:
@@ -67,21 +82,39 @@ class _Thread(Generic[T]):
         self._waiting = (step + 1, self._pool.submit(self._make, step + 1))
         return made
 
+    def close(self) -> None:
+        self._waiting = None
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
 
 class _Processes(Generic[T]):
     def __init__(self, make: Callable[[int], T], steps: int, machine: Machine) -> None:
         self._make, self._steps, self._machine = make, steps, machine
-        self._batches: Iterator[T] | None = None
+        self._batches: Iterator[T | FaceupError] | None = None
         self._next = 0
 
     def get(self, step: int) -> T:
         if self._batches is None or step != self._next:
             self._batches = self._from(step)
         self._next = step + 1
-        return next(self._batches)
+        try:
+            made = next(self._batches)
+        except RuntimeError as error:  # torch's words say which process, and little else
+            self.close()
+            raise StageError(
+                f"A process that makes the pictures of a training is gone ({error}). If memory is short, use fewer "
+                "--workers."
+            ) from error
+        if isinstance(made, FaceupError):
+            raise made
+        return made
 
-    def _from(self, step: int) -> Iterator[T]:
-        loader: DataLoader[T] = DataLoader(
+    def close(self) -> None:
+        # torch ends the processes when their iterator goes.
+        self._batches = None
+
+    def _from(self, step: int) -> Iterator[T | FaceupError]:
+        loader: DataLoader[T | FaceupError] = DataLoader(
             _Steps(self._make),
             batch_size=None,
             sampler=range(step, max(self._steps, step + 1)),
@@ -96,12 +129,15 @@ class _Processes(Generic[T]):
         return iter(loader)
 
 
-class _Steps(Dataset[T]):
+class _Steps(Dataset[T | FaceupError]):
     def __init__(self, make: Callable[[int], T]) -> None:
         self._make = make
 
-    def __getitem__(self, step: int) -> T:
-        return self._make(step)
+    def __getitem__(self, step: int) -> T | FaceupError:
+        try:
+            return self._make(step)
+        except FaceupError as error:
+            return error  # raised in the process, it would come wrapped in a traceback
 
 
 def _as_it_is(batch: Any) -> Any:

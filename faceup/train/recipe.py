@@ -53,12 +53,16 @@ class TrainRecipe(LikenessCourse):
 
     def __post_init__(self) -> None:
         LikenessCourse.__post_init__(self)
-        if not isinstance(self.recognizer, str):
+        if isinstance(self.recognizer, list):
             object.__setattr__(self, "recognizer", tuple(self.recognizer))
-        if not self.recognizers or not all(isinstance(name, str) and name for name in self.recognizers):
-            raise ConfigError(f"Recipe {self.name}: recognizer is a name, a file or a list, got {self.recognizer!r}.")
-        if self.patch < 1:
-            raise ConfigError(f"Recipe {self.name}: patch must be at least 1, got {self.patch}.")
+        names = self.recognizers
+        if not names or not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+            raise ConfigError(
+                f"Recipe {self.name}: recognizer is a name, a file or a list, each once, got {self.recognizer!r}."
+            )
+        self._check_whole("patch", least=1)
+        self._check_whole("identity_from")
+        self._check_numbers("identity", "alignment_jitter")
         if self.exemplars < 0 or (self.exemplars and self.network != "lcge"):
             raise ConfigError(f"Recipe {self.name}: exemplars is a number of faces, and only lcge has a bank of them.")
         if self.degradation not in DEGRADATIONS:
@@ -71,15 +75,13 @@ class TrainRecipe(LikenessCourse):
         if not clean and self.network == "lcge":
             raise ConfigError(f"Recipe {self.name}: lcge learns from whole pictures, with degradation: bicubic.")
         make_ranges(self.degradation_ranges)
-        if min(self.identity, self.identity_from, self.alignment_jitter) < 0:
-            raise ConfigError(f"Recipe {self.name}: identity, identity_from and alignment_jitter start at 0.")
         if self.compares_others and not self.identity:
             raise ConfigError(f"Recipe {self.name}: agreement, contrast and excess are parts of identity, which is 0.")
 
     @property
     def recognizers(self) -> tuple[str, ...]:
         """The recognisers of the identity term."""
-        return (self.recognizer,) if isinstance(self.recognizer, str) else self.recognizer
+        return self.recognizer if isinstance(self.recognizer, tuple) else (self.recognizer,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +126,8 @@ class DistilRecipe(LikenessCourse):
             make_ranges(level.get("ranges", {}))
         if abs(sum(level["share"] for level in self.levels.values()) - 1) > 1e-6:
             raise ConfigError(f"Recipe {self.name}: the shares of the levels must sum to 1.")
-        shares = (self.sr_share, self.teacher_share)
-        if min(*shares, self.within) < 0 or max(shares) > 1:
-            raise ConfigError(f"Recipe {self.name}: sr_share and teacher_share lie in 0..1, within starts at 0.")
+        self._check_numbers("sr_share", "teacher_share", most=1)
+        self._check_numbers("within")
         if self.within and not any("ranges" in level for level in self.levels.values()):
             raise ConfigError(f"Recipe {self.name}: within needs a level with ranges, faces that are seen badly.")
         if self.sr_share and not self.sr:

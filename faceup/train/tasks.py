@@ -45,6 +45,7 @@ class Task(Protocol):
         sizes: numbers of training and of validation pictures.
         metadata: strings that the weights carry.
         inputs_sha256: sha256 of what the training reads, by what it is: pictures and weights.
+        batches: what the steps learn from.
     """
 
     net: nn.Module
@@ -53,6 +54,7 @@ class Task(Protocol):
     sizes: tuple[int, int]
     metadata: dict[str, str]
     inputs_sha256: dict[str, str]
+    batches: Batches[Any]
 
     def loss(self, forward: Callable[..., Tensor], step: int) -> Tensor:
         """Return the loss of a step."""
@@ -98,8 +100,8 @@ class SrTask:
         self.identities = [IdentityTerm(name, machine.device) for name in r.recognizers if surveillance]
         if r.identity:
             several = len(self.identities) > 1
-            for term in self.identities:
-                self.inputs_sha256[f"recognizer {term.name}" if several else "recognizer"] = term.sha256
+            for name, term in zip(r.recognizers, self.identities, strict=True):
+                self.inputs_sha256[f"recognizer {name}" if several else "recognizer"] = term.sha256
         if r.exemplars and isinstance(self.train_set, PairSet):
             faces_for_bank(
                 self.train_set, r.exemplars
@@ -115,8 +117,9 @@ class SrTask:
         self.sizes = len(self.train_set), len(self.validation_set)
         options = json.dumps({**recipe.network_options, "scale": recipe.scale}, sort_keys=True)
         self.metadata = {"network": recipe.network, "options": options}
+        drawn_from = self.train_set
         self.batches: Batches[Any] = ahead(
-            lambda step: self.train_set.batch(step, seed=r.seed, size=r.batch, patch=r.patch), r.steps, machine
+            lambda step: drawn_from.batch(step, seed=r.seed, size=r.batch, patch=r.patch), r.steps, machine
         )
 
     def _built(self) -> nn.Module:

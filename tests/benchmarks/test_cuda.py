@@ -52,12 +52,6 @@ def test_the_record() -> None:
     assert [bar["met"] is None for bar in done["bars"]] == [False, False, True, False]
 
 
-def test_a_call_of_many_crops_is_tried_in_one_batch() -> None:
-    made = bench.engines(tiny(), "cpu", 64)
-    assert list(made) == [bench.EAGER, bench.GRAPHS, bench.ONE_BATCH]
-    assert list(bench.engines(tiny(), "cpu", 8)) == [bench.EAGER, bench.GRAPHS]
-
-
 def test_what_fails_says_so_and_the_rest_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> Sisn:
         raise RuntimeError("CUDA error: no kernel image\nis available")

@@ -157,6 +157,42 @@ def test_memory_that_runs_out_halves_the_batch_and_frees_the_graphs(graphs: Fake
     assert graphs.replays == 1, "the graph was not freed"
 
 
+def test_a_batch_that_never_fits_does_not_end_the_graphs_of_those_that_do(graphs: FakeGraphs) -> None:
+    net = Twice(most=3)
+    sr = TorchSr(net, 2, "cpu", graphs=True)
+    assert sr.replayed is not None
+    for _ in range(4):
+        assert_twice(sr.upscale(noise(5)), noise(5))
+    assert sr.replayed.failure == ""
+    # The whole batch is tried eagerly every time, its halves come as graphs whenever their memory was not wanted.
+    assert 5 not in graphs.captured
+    for _ in range(2):
+        assert_twice(sr.upscale(noise(3)), noise(3))
+    assert graphs.captured[-1] == 3
+    assert graphs.replays
+
+
+def test_the_graphs_of_one_network_make_room_for_another(graphs: FakeGraphs) -> None:
+    one = TorchSr(Twice(), 2, "cpu", graphs=True)
+    for _ in range(2):
+        one.upscale(noise(1))
+    assert graphs.captured == [1]
+    replays = graphs.replays
+
+    class Hungry(Twice):
+        """Finds no memory while the other holds a graph."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            if one.replayed is not None and one.replayed._graphs:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(x)
+
+    other = TorchSr(Hungry(), 2, "cpu", graphs=True)
+    assert_twice(other.upscale(noise(1)), noise(1))
+    one.upscale(noise(1))
+    assert graphs.replays == replays, "the graph was not freed"
+
+
 def test_memory_that_runs_out_in_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(run: Run, x: Tensor) -> Run:
         raise torch.OutOfMemoryError("CUDA out of memory.")

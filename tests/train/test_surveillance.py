@@ -131,6 +131,7 @@ def test_training_with_the_identity_term_resumes_to_the_same_weights(data_root: 
         torch.testing.assert_close(resumed[key], value, rtol=0, atol=1e-6)
     record = json.loads((tmp_path / "whole" / "training.json").read_text())
     assert record["training_pictures_without_a_face"] == [4]
+    assert record["devices"] == ["cpu"]
     assert -1 <= record["best_validation_identity"] <= 1
     assert (tmp_path / "whole" / "curves.csv").read_text().startswith("step,lr,loss,psnr,identity,seconds\n")
 
@@ -442,8 +443,12 @@ def test_a_blend_lies_between_two_faces(faces: FaceSet) -> None:
         ({"levels": {"a": {"share": 0.4}}}, "must sum to 1"),
         ({"levels": {"a": {"jitter": 0.4}}}, "has share and maybe"),
         ({"sr_share": 0.5}, "sr_share needs sr"),
-        ({"mix": 2.0}, "mix lies in 0..1"),
-        ({"within": -0.1}, "within starts at 0"),
+        ({"mix": 2.0}, "mix must be a number from 0 to 1"),
+        ({"sr_share": -0.5}, "sr_share must be a number from 0 to 1"),
+        ({"within": -0.1}, "within must be a number from 0"),
+        ({"bank_blends": 2.5}, "bank_blends must be a whole number"),
+        ({"excess_from": "x"}, "excess_from must be a number"),
+        ({"temperature": 0}, "temperature must lie above 0"),
         ({"within": 0.1, "levels": {"a": {"share": 1.0}}}, "within needs a level with ranges"),
         ({"score": "rank1"}, "score is mean or dprime"),
     ],
@@ -458,7 +463,13 @@ def test_wrong_distillations_are_refused(changes: dict[str, object], message: st
     [
         ({"degradation": "surveilance"}, "did you mean 'surveillance'"),
         ({"degradation": "bicubic"}, "identity and mix need degradation: surveillance"),
-        ({"identity": -1}, "start at 0"),
+        ({"identity": -1}, "identity must be a number from 0"),
+        ({"agreement": float("nan")}, "agreement must be a number from 0"),
+        ({"patch": 16.5}, "patch must be a whole number from 1"),
+        ({"bf16": "false"}, "bf16 is true or false"),
+        ({"recognizer": {"a": 1}}, "recognizer is a name, a file or a list"),
+        ({"recognizer": ["a", "a"]}, "each once"),
+        ({"recognizer": []}, "each once"),
         ({"identity": 0, "excess": 3.0}, "parts of identity, which is 0"),
         ({"degradation_ranges": {"noise": [0, 1]}}, "noise"),
     ],
