@@ -9,7 +9,7 @@ ARCHIVE_SR = "bicubic"
 # By the setting of a run.
 REASONS = {
     "sr": "the picture as it is; bicubic, the best on hard pictures with the default recogniser; and the network "
-    "trained on cameras' pictures, the best there with other recognisers (docs/results/hard.md)",
+    "trained on cameras' pictures, which put most people first there with two of three others (docs/results/hard.md)",
     "recognizer": "taught to see in poor pictures what mobilefacenet sees in good ones; on hard pictures it put more "
     "people first behind every SR backend, on good ones as many (docs/results/hard.md)",
 }

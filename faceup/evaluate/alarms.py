@@ -9,13 +9,18 @@ import numpy as np
 from faceup.evaluate.measure import Settings, rate_row
 from faceup.evaluate.rows import Row
 from faceup.evaluate.systems import System
+from faceup.metrics.alarm import MEASURES
 from faceup.report.run_folder import Run
+
+# What `unchecked` says of a probe of which no measure was checked.
+NOTHING = " ".join(MEASURES)
 
 
 def alarm_rates(runs: Sequence[Run], everyone: Sequence[System], settings: Settings) -> list[Row]:
     """Return the share of flagged probes and rank-1 with and without them, for every system but `none`.
 
-    Only probes in which a face was found can be flagged; the others are in neither group of rank-1.
+    Probes of which no measure could be checked are in no row. One without a face can be flagged all the same, but is in
+    neither group of rank-1.
     """
     rows = []
     place = 0
@@ -23,12 +28,15 @@ def alarm_rates(runs: Sequence[Run], everyone: Sequence[System], settings: Setti
         for system in everyone[place : place + len(run.sr)]:
             if run.alarm is None or system.sr == "none":
                 continue
-            marked = run.alarm[run.alarm["sr"] == system.sr].set_index("probe")["flagged"]
-            flags = marked.reindex(list(system.probes)).fillna(0).to_numpy(bool)
+            told = run.alarm[run.alarm["sr"] == system.sr].set_index("probe").reindex(list(system.probes))
+            flags = told["flagged"].fillna(0).to_numpy(bool)
+            checked = np.array([len(str(text).split()) < len(MEASURES) for text in told["unchecked"].fillna(NOTHING)])
+            if not checked.any():
+                continue
+            rows.append(rate_row(system, "flagged", flags, checked, "all", settings))
             first, acquired = system.ranks() == 1, ~system.failed
-            rows.append(rate_row(system, "flagged", flags, acquired, "all", settings))
             for at, chosen in (("flagged", flags), ("not flagged", ~flags), ("both", np.ones(len(flags), bool))):
-                group = chosen & acquired & system.mated
+                group = chosen & checked & acquired & system.mated
                 if group.any():
                     rows.append(rate_row(system, "rank1", first, group, "all", settings, part="alarm", at=at))
         place += len(run.sr)

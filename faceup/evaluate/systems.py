@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ def run_names(runs: Sequence[Run]) -> list[str]:
     names: list[str] = []
     for run in runs:
         name = shown(Path(run.folder).resolve().name)
-        names.append(name if name not in names else f"{name} ({len(names) + 1})")
+        numbered = (f"{name} ({n})" for n in count(2))
+        names.append(name if name not in names else next(other for other in numbered if other not in names))
     return names
 
 

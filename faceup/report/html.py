@@ -23,7 +23,7 @@ from faceup.report.published import published_tables
 from faceup.report.run_folder import Run, read_run
 from faceup.report.tables import METHOD, layout, note
 from faceup.report.templates import environment
-from faceup.report.text import counted, method_name, share
+from faceup.report.text import DASH, counted, method_name, share
 
 
 def write_report(run: Path) -> Path:
@@ -115,7 +115,8 @@ def _gallery_counts(run: Run) -> dict[str, str]:
 
 def _probe_counts(run: Run, counts: pd.Series[int]) -> dict[str, str]:
     total = len(run.record["probes"])
-    mated = int(counts.sum())
+    enrolled = {row["subject"] for row in run.record["gallery"]}
+    mated = sum(row["subject"] in enrolled for row in run.record["probes"])
     return {
         "all": counted(total, "probe"),
         "mated": share(mated, total),
@@ -149,8 +150,7 @@ def _alarm(run: Run) -> list[dict[str, str]]:
         rows = run.alarm[run.alarm["sr"] == label]
         if len(rows):
             checked = rows[[len(text.split()) < len(MEASURES) for text in rows["unchecked"]]]
-            reasons = [text.split() for text in checked["reasons"]]
-            counts = {measure: str(sum(measure in why for why in reasons)) for measure in MEASURES}
+            counts = {measure: _flagged_for(checked, measure) for measure in MEASURES}
             lines.append(
                 {
                     "method": method_name(label),
@@ -160,6 +160,12 @@ def _alarm(run: Run) -> list[dict[str, str]]:
                 }
             )
     return lines
+
+
+def _flagged_for(rows: pd.DataFrame, measure: str) -> str:
+    """Return how many probes a measure flagged, a dash where it was checked of none."""
+    unchecked = [measure in text.split() for text in rows["unchecked"]]
+    return DASH if all(unchecked) else str(sum(measure in text.split() for text in rows["reasons"]))
 
 
 def _failures(rows: pd.DataFrame) -> dict[str, str]:

@@ -238,14 +238,17 @@ class Panels:
         rows = self.compared.get((label, probe))
         if rows is None:
             return ()
+        if self.run.record["recipe"].get("pairs") is not None:
+            return tuple(_listed_pair(row) for row in rows.to_dict("records"))
         rows = rows[rows["detected"] == 1]
         own = rows[rows["genuine"] == 1]
         lines = []
         if len(own):
             best = own["rank"].min()
-            of = 1 + int((rows["genuine"] == 0).sum())
+            # Of large runs similarity.csv has a few others only.
+            of = "" if self.run.searches is not None else f" of {1 + int((rows['genuine'] == 0).sum())}"
             several = f" (best of {counted(len(own), 'gallery picture')})" if len(own) > 1 else ""
-            lines = [f"similarity {number(own['similarity'].max())}{several}", f"rank {best:.0f} of {of}"]
+            lines = [f"similarity {number(own['similarity'].max())}{several}", f"rank {best:.0f}{of}"]
             if best == 1:
                 return tuple(lines)
         elif self.subject_of[probe] in self.enrolled:
@@ -260,6 +263,12 @@ class Panels:
         if leads:
             lines.append(f"first {'lead' if len(leads) == 1 else 'leads'}: {', '.join(leads)}")
         return tuple(lines)
+
+
+def _listed_pair(row: Mapping[Any, Any]) -> str:
+    """Return what became of one of the comparisons that a list of pairs asked for."""
+    found = f"similarity {number(row['similarity'])}" if row["detected"] == 1 else "not compared"
+    return f"with {shortened(row['gallery'], 32)} ({'same' if row['genuine'] == 1 else 'other'} person): {found}"
 
 
 def face_overlay(found: Mapping[Any, Any]) -> Overlay:

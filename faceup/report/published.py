@@ -178,7 +178,8 @@ def _tinyface(run: _Ours) -> Shown:
         lines.append((str(entry["method"]), *values, _status(entry), str(entry["source"])))
     note = (
         "TinyFace 1:N. Ours compare with published figures only where all people and all distractors are in the run; "
-        "failures to acquire are misses, and others crop and align in ways of their own."
+        "failures to acquire are misses, and others crop and align in ways of their own. Rank-5: an own picture among "
+        "the first five pictures, of however few people; an evaluation counts people."
     )
     return Shown(
         "TinyFace beside published figures", ("Method", "Rank-1", "Rank-5", "Status", "Source"), tuple(lines), note
@@ -199,7 +200,7 @@ def _status(entry: dict[str, Any]) -> str:
 
 
 def _hits(run: _Ours, label: str, depth: int, distance: str | None = None) -> str:
-    """Return the share of an SR system's mated probes whose own person is among the first, with its counts."""
+    """Return the share of an SR system's mated probes with an own picture among the first, and its counts."""
     rows = run.genuine[run.genuine["sr"] == label]
     if distance is not None:
         told = {row["sample"]: str(row.get("attrs", {}).get("distance", "")) for row in run.record["probes"]}

@@ -94,10 +94,11 @@ def note(table: pd.DataFrame, probes: Mapping[str, int] | pd.Series[int], simila
         per_candidate = f"{counts[0]} to {counts[-1]} probes per candidate, {total} in all"
     return (
         f"{per_candidate}. Cells: mean over a candidate's detected probes of the best similarity ({similarity}: "
-        f"{SIMILARITIES[similarity]}) to that candidate's gallery pictures; {DASH} where no face was found. "
-        f"{PAPER}: mean over the candidates of the mean over all their probes, a probe without a face as 0. "
-        f"{DETECTED}: mean over the candidates with a cell. {FOUND} and {RANK1} count the probes of all candidates; a "
-        "probe without a face is a miss, and a tie with another person is no hit. Best per column in bold."
+        f"{SIMILARITIES[similarity]}) to that candidate's gallery pictures; {DASH} where no face was found, in the "
+        f"probes or in the gallery pictures. {PAPER}: mean over the candidates of the mean over all their probes, a "
+        f"probe without a face as 0. {DETECTED}: mean over the candidates with a cell. {FOUND} and {RANK1} count the "
+        "probes of all candidates; a probe without a face is a miss, and a tie with another person is no hit. Best per "
+        "column in bold."
     )
 
 

@@ -20,8 +20,9 @@ from faceup.errors import ConfigError, DataError
 from faceup.evaluate.evaluation import evaluate, measured
 from faceup.evaluate.gain import split_gain
 from faceup.evaluate.measure import Settings
-from faceup.evaluate.systems import read_runs, systems
+from faceup.evaluate.systems import read_runs, run_names, systems
 from faceup.images import encode_png
+from faceup.metrics.alarm import MEASURES
 from faceup.metrics.table5 import table5
 from faceup.report.html import write_report
 from tests.helpers import noise
@@ -241,6 +242,32 @@ def test_rank_1_with_and_without_flagged_probes(make_run: MakeRun) -> None:
             got = pick(metrics, sr, "rank1", part="alarm", at=at)
             assert [got["count"], got["total"]] == group
             assert group[1] > 0
+
+
+def test_probes_of_which_nothing_was_checked_are_not_counted_as_unflagged(make_run: MakeRun) -> None:
+    run = make_run()
+    rows = rows_of(run, "alarm.csv")
+    nothing = " ".join(MEASURES)
+    for number, row in enumerate(rows):
+        if row["sr"] == "sisn" or number % 2:
+            row.update(flagged="0", reasons="", unchecked=nothing)
+    with (run / "alarm.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    metrics = measured(read_runs([run]), QUICK).metrics
+    assert not ((metrics["system"] == "sisn") & (metrics["part"] == "alarm")).any()
+    assert not ((metrics["system"] == "sisn") & (metrics["metric"] == "flagged")).any()
+    checked = [r for r in rows if r["sr"] == "bicubic" and r["unchecked"] != nothing]
+    got = pick(metrics, "bicubic", "flagged")
+    assert [got["count"], got["total"]] == [sum(r["flagged"] == "1" for r in checked), len(checked)]
+
+
+def test_runs_of_one_name_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    folders = [make_run(name) for name in ("x/a", "x/a (2)", "x/a (3)", "y/a", "z/a")]
+    names = run_names(read_runs(folders))
+    assert names[:3] == ["a", "a (2)", "a (3)"]
+    assert len(set(names)) == 5
 
 
 def test_strata_hold_every_probe_once(make_run: MakeRun) -> None:

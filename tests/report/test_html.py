@@ -218,6 +218,32 @@ def test_no_face_and_unknown_people_are_shown_as_they_are(make_run: MakeRun) -> 
     ]
 
 
+def test_listed_pairs_name_the_pictures_that_were_compared_and_no_leads(make_run: MakeRun) -> None:
+    run = make_run()
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record["recipe"]["pairs"] = "pairs.csv"
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    listed = {("001", "003"), ("002", "002")}
+    with (run / "similarity.csv").open(encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if (row["probe_subject"], row["gallery_subject"]) in listed]
+    with (run / "similarity.csv").open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    root = page(run)
+    told = {r.text for r in root.all("span", **{"class": "result"})}
+    other = {row["similarity"] for row in rows if row["genuine"] == "0"}
+    assert {text for text in told if "003/" in text} == {
+        f"with 003/g.jpg (other person): similarity {value}" for value in other
+    }
+    assert any(
+        re.fullmatch(r"with 002/g.jpg \(same person\): (similarity 0\.\d{6}|not compared)", t) for t in told
+    )
+    assert not any("lead" in text or "rank" in text for text in told)
+    # All but the stranger show people of the gallery, whatever was listed.
+    assert "1/4 (25.0 %) of other or unknown people" in " ".join(root.text.replace("\u00a0", " ").split())
+
+
 def test_the_words_are_those_of_a_lead(make_run: MakeRun) -> None:
     run = make_run()
     text = page(run).text
