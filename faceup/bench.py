@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from faceup import defaults, registry
 from faceup.errors import ConfigError, DataError
 from faceup.geometry import SIZE
-from faceup.images import read_image, resize
+from faceup.images import MAX_PIXELS, read_image, resize
 from faceup.manifest import read_samples
 from faceup.runtime.device import pick_device
 from faceup.types import AlignedFace, Image
@@ -35,7 +35,8 @@ class BenchSettings:
         batch: crops that are handed over in one call.
         device: `auto`, `cpu` or `cuda`.
         threads: CPU threads of torch; 0 leaves torch's own choice.
-        engine: of the SR networks (`faceup.runtime.engine`); all but `auto` go to backends that know the setting only.
+        engine: of the SR networks (`faceup.runtime.engine`); of the backends that `all` stands for, those that know no
+            such setting run without it.
         rounds: timed calls, after those that are not timed (`UNTIMED`).
         crops: folder of pictures that are scaled to the size; without one the crops are made up and hold no face.
         detector: detection backend.
@@ -59,6 +60,11 @@ class BenchSettings:
         for key in ("scale", "width", "height", "batch", "rounds"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{key} must be at least 1, got {getattr(self, key)}.")
+        if self.width * self.height * self.scale**2 > MAX_PIXELS:
+            raise ConfigError(
+                f"Crops of {self.width} x {self.height} px enlarged {self.scale} times have more than the {MAX_PIXELS} "
+                "px allowed for a picture: take a smaller size."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,9 @@ def bench(settings: BenchSettings) -> list[Rate]:
         torch.set_num_threads(settings.threads)
     device = pick_device(settings.device)
     crops = _crops(settings)
-    extra = {} if settings.engine == "auto" else {"engine": settings.engine}
     rates = []
     for label in registry.expanded(settings.sr, settings.scale):
-        name, file = registry.split_name(label)
-        backend = registry.build("sr", name, registry.Options(settings.scale, device, file, dict(extra)))
+        backend = _sr(label, settings, device)
         engine = getattr(backend, "engine", "-")
         rates.append(_rate("sr", label, engine, settings, lambda sr=backend: sr.upscale(crops)))  # type: ignore[misc]
     name, file = registry.split_name(settings.detector)
@@ -121,6 +125,18 @@ def bench(settings: BenchSettings) -> list[Rate]:
     faces = [AlignedFace(resize(crop, SIZE, SIZE).pixels, matrix) for crop in crops]
     rates.append(_rate("embed", settings.recognizer, "-", settings, lambda: embedder.embed(faces)))
     return rates
+
+
+def _sr(label: str, settings: BenchSettings, device: str) -> Any:
+    name, file = registry.split_name(label)
+    plain = registry.Options(settings.scale, device, file)
+    if settings.engine == "auto":
+        return registry.build("sr", name, plain)
+    if label not in settings.sr:  # one of those that `all` stands for; what runs by an engine says by which
+        backend = registry.build("sr", name, plain)
+        if not hasattr(backend, "engine"):
+            return backend
+    return registry.build("sr", name, replace(plain, extra={"engine": settings.engine}))
 
 
 def _rate(stage: str, label: str, engine: str, settings: BenchSettings, call: Callable[[], object]) -> Rate:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from faceup.errors import DataError
-from faceup.files import shown
+from faceup.files import plain_text, shown
 from faceup.match import cosine_scores, ranks, similarity
 from faceup.search import Searched, search
 from faceup.types import Embeddings, Floats, Sample
@@ -103,7 +103,7 @@ def read_pairs(path: Path, gallery: Sequence[Sample], probes: Sequence[Sample]) 
         DataError: the file cannot be read, lacks a column, or names a picture that is on neither side.
     """
     try:
-        read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        read: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8").map(plain_text)
     except OSError as error:
         raise DataError(f"{shown(path)}: cannot be read ({error.strerror or error}).") from error
     except ValueError as error:

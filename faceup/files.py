@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -41,17 +42,24 @@ def plain_text(cell: str) -> str:
 
 
 @contextmanager
-def whole_or_not_at_all(path: Path) -> Iterator[Path]:
+def whole_or_not_at_all(path: Path, *, follow: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `path`; move it into place when the block ends well, delete it when it does not.
 
+    Args:
+        path: the file to make or replace.
+        follow: write to the file that a link at `path` leads to, for a path that the user gave. Else the link itself is
+            replaced, as it should be in a folder that somebody else may have made.
+
     Raises:
-        DataError: nothing can be written there. An error of the block itself is passed on as it is.
+        DataError: nothing can be written there, or what stands there is no file (a folder, a pipe, a device), which
+            must not be replaced by one. An error of the block itself is passed on as it is.
     """
+    place = _file_at(path, follow=follow)
     # The name is short, so that the longest possible `path` still works. Made here and not by tempfile, which makes it
     # private: so the file gets the mode of any other, and umask is not touched, which other threads would notice.
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
+    temporary = place.parent / f".{secrets.token_hex(8)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch(exist_ok=False)
         mode = stat.S_IMODE(temporary.stat().st_mode)
     except OSError as error:
@@ -60,11 +68,58 @@ def whole_or_not_at_all(path: Path) -> Iterator[Path]:
         yield temporary
         try:
             temporary.chmod(mode)  # safetensors puts a private file in its place.
-            temporary.replace(path)
+            temporary.replace(place)
         except OSError as error:
             raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _file_at(path: Path, *, follow: bool) -> Path:
+    """Return the path of the file that is to be made or replaced for `path`."""
+    advice = "give the name of a file to make or replace."
+    try:
+        place = path
+        if path.is_symlink():
+            if not follow:
+                return path
+            # /dev/stdout leads to whatever the shell opened: a file, too, must not be replaced while it is written.
+            parent = os.path.realpath(path.parent)
+            if parent == "/dev" or parent.startswith("/proc/"):
+                raise DataError(f"{shown(path)}: cannot be written (it stands for an open stream): {advice}")
+            place = Path(os.path.realpath(path))
+        mode = place.lstat().st_mode
+    except FileNotFoundError:
+        return place
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if stat.S_ISREG(mode):
+        return place
+    kind = "a folder" if stat.S_ISDIR(mode) else "a link in a circle" if stat.S_ISLNK(mode) else "a device or a pipe"
+    raise DataError(f"{shown(path)}: cannot be written (it is no file but {kind}): {advice}")
+
+
+def refuse_foreign(folder: Path, own: re.Pattern[str], maker: str) -> None:
+    """Raise DataError if a folder that is about to be replaced holds anything else than what its maker writes.
+
+    Args:
+        folder: what would be deleted.
+        own: fits the paths of the maker's files, relative to `folder`, with `/`.
+        maker: who writes them, for the message.
+    """
+    unlisted: list[OSError] = []
+    paths: list[Path] = []
+    for here, below, files in os.walk(folder, onerror=unlisted.append):
+        # A link to a folder is not walked into; empty folders hold nothing to lose.
+        links = [name for name in below if (Path(here) / name).is_symlink()]
+        paths += [Path(here) / name for name in (*files, *links)]
+    foreign = [Path(error.filename).relative_to(folder).as_posix() for error in unlisted]
+    foreign += [name for path in paths if not own.fullmatch(name := path.relative_to(folder).as_posix())]
+    if foreign:
+        raise DataError(
+            f"{shown(folder)} holds {len(foreign)} files or folders that {maker} did not write, e.g. "
+            f"{shown(min(foreign))}: it is not replaced. Move them away, or choose another folder."
+        )
 
 
 @contextmanager

@@ -83,9 +83,9 @@ def decode(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Image:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise DataError(f"{name}: {width} x {height} px, more than the {max_pixels} px allowed.")
-                white = _white(picture)
+                black, white = _levels(picture, name)
                 picture.load()
-                return Image(_rgb8(_upright(picture), name, white))
+                return Image(_rgb8(_upright(picture), name, black, white))
     except DataError:
         raise
     except PilImage.DecompressionBombError as error:
@@ -109,22 +109,32 @@ def _upright(picture: PilImage.Image) -> PilImage.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _white(picture: PilImage.Image) -> int:
-    """Return the value of white in a picture of more than 8 bits; a TIFF file may have any number of them."""
-    bits = getattr(picture, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (16,))[0]
-    return 2**bits - 1 if 8 < bits < 16 else 65535
+def _levels(picture: PilImage.Image, name: str) -> tuple[int, int]:
+    """Return the values of black and white in a grey picture of more than 8 bits; a TIFF file says which they are."""
+    tags = getattr(picture, "tag_v2", {})
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    if picture.mode.startswith("I") and bits > 16:
+        raise _deep(name)
+    top = 2**bits - 1 if 8 < bits < 16 else 65535
+    # WhiteIsZero: Pillow inverts such pictures of 8 bits, and leaves those of 16 as they are stored.
+    return (top, 0) if tags.get(ExifTags.Base.PhotometricInterpretation) == 0 else (0, top)
 
 
-def _rgb8(picture: PilImage.Image, name: str, white: int) -> np.ndarray:
+def _deep(name: str) -> DataError:
+    return DataError(f"{name}: 32-bit integer pixels are not supported; save the picture with 8 or 16 bits.")
+
+
+def _rgb8(picture: PilImage.Image, name: str, black: int, white: int) -> np.ndarray:
     mode = picture.mode
     if mode.startswith("I"):
         # Pillow's own conversion clips 16 bits at 255 instead of scaling them.
         grey = np.asarray(picture).astype(np.int64)
         if grey.min(initial=0) < 0 or grey.max(initial=0) > 65535:
-            raise DataError(f"{name}: 32-bit integer pixels are not supported; save the picture with 8 or 16 bits.")
+            raise _deep(name)
         if (clear := picture.info.get("transparency")) is not None:
             grey[grey == clear] = white
-        grey8 = np.minimum((grey * 255 + white // 2) // white, 255).astype(np.uint8)
+        top = max(black, white)
+        grey8 = np.minimum((abs(grey - black) * 255 + top // 2) // top, 255).astype(np.uint8)
         return np.repeat(grey8[:, :, None], 3, axis=2)
     if mode == "F":
         raise DataError(f"{name}: floating-point pixels are not supported; save the picture with 8 or 16 bits.")

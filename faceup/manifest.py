@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from faceup.errors import DataError
-from faceup.files import sha256_hex, shown
+from faceup.files import plain_text, sha256_hex, shown
 from faceup.images import SUFFIXES, read_bytes
 from faceup.recipe import read_yaml
 from faceup.types import Role, Sample
@@ -116,7 +116,8 @@ def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 for row in reader:
                     if None in row or None in row.values():
                         raise DataError(f"{shown(path)}, line {reader.line_num}: not as many fields as columns.")
-                    yield f"line {reader.line_num}", row
+                    # `manifest make` keeps spreadsheets from running a cell as a formula; a subject stays one person.
+                    yield f"line {reader.line_num}", {key: plain_text(cell) for key, cell in row.items()}
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{shown(path)}: cannot be read as CSV in UTF-8 ({error}).") from error
         return

@@ -18,6 +18,9 @@ from faceup.files import shown
 T = TypeVar("T")
 SIMILARITIES = ("clipped", "cosine", "half")
 PUBLISHED = ("table5", "scface", "tinyface")
+# Of what a folder is called after.
+NAME = r"[\w][\w .-]*"
+NAME_TOLD = "letters, digits, spaces, dots, dashes or underscores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,8 @@ class RunRecipe:
         self._check_types()
         if not self.sr or len(set(self.sr)) != len(self.sr):
             raise ConfigError(f"A run needs at least one SR backend and each once, got {', '.join(self.sr) or 'none'}.")
-        if not re.fullmatch(r"[\w][\w .-]*", self.name):
-            raise ConfigError(f"name must be letters, digits, spaces, dots, dashes or underscores, got {self.name!r}.")
+        if not re.fullmatch(NAME, self.name):
+            raise ConfigError(f"name must be {NAME_TOLD}, got {self.name!r}.")
         if self.similarity not in SIMILARITIES:
             raise unknown_name("similarity", self.similarity, SIMILARITIES)
         if self.published not in ("", *PUBLISHED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,15 +14,26 @@ from typing import Any
 import pandas as pd
 
 from faceup.errors import DataError
-from faceup.files import shown, whole_folder
+from faceup.files import refuse_foreign, shown, whole_folder
 from faceup.frames import write_csv
 from faceup.metrics.table5 import of_candidates, table5
 from faceup.pictures import PictureStore
+from faceup.report.evaluation import FOLDER, NUMBERS, PLOTS
+from faceup.report.evaluation import RECORD as EVALUATION
 from faceup.report.html import write_report
 from faceup.report.tables import write_tables
 from faceup.search import FILE, Searched, write_searches
 
 RECORD = "run.json"
+# What an evaluation consists of, and what `_write_into` writes beside it.
+EVALUATION_FILES = (
+    "|".join(map(re.escape, (*NUMBERS, "thresholds.json", "metrics.md", EVALUATION)))
+    + rf"|plots/({'|'.join(PLOTS)})\.(png|svg)"
+)
+_OWN = re.compile(
+    rf"(similarity|similarity_shared|detections|alarm)\.csv|table(_candidates)?\.(csv|md|tex)|report\.html"
+    rf"|{re.escape(FILE)}|{re.escape(RECORD)}|pictures/(\d+\.png|pictures\.csv)|{FOLDER}/({EVALUATION_FILES})"
+)
 
 
 @dataclass(frozen=True)
@@ -101,3 +113,5 @@ def check_target(target: Path, *, force: bool) -> None:
         raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
     if target.is_symlink() or not (target / RECORD).is_file():
         raise DataError(f"{shown(target)} is not a run folder (no {RECORD} in it), so --force does not replace it.")
+    # Somebody's notes, or the very pictures that this run is to read.
+    refuse_foreign(target, _OWN, "`faceup run`")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from faceup import registry
 from faceup.bench import BenchSettings, bench
 from faceup.cli.main import main
 from faceup.errors import ConfigError, DataError
@@ -44,6 +45,14 @@ def test_the_command_prints_a_table_and_writes_json(
     assert {"faceup", "python", "torch"} <= set(written["versions"])
 
 
+def test_all_gives_the_engine_to_those_that_know_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "expanded", lambda labels, scale: ["bicubic", "lcge", "sisn"])
+    rates = bench(BenchSettings(("all",), width=12, height=10, batch=1, rounds=1, device="cpu", engine="torch"))
+    assert [(rate.backend, rate.engine) for rate in rates[:3]] == [("bicubic", "-"), ("lcge", "-"), ("sisn", "torch")]
+    with pytest.raises(ConfigError, match="Unknown setting of bicubic 'engine'"):
+        bench(BenchSettings(("all", "bicubic"), width=12, height=10, batch=1, device="cpu", engine="torch"))
+
+
 def test_made_up_crops_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *SMALL, "--sr", "none"]) == 0
     assert "The crops are made up and hold no face" in capsys.readouterr().out
@@ -54,6 +63,7 @@ def test_made_up_crops_are_said_to_be(capsys: pytest.CaptureFixture[str]) -> Non
     [
         (["--size", "42"], 2, "'42' is no size: write it like 42x56"),
         (["--size", "0x5"], 2, "is no size"),
+        (["--size", "99999x99999"], 1, "99999 x 99999 px enlarged 4 times have more than the 64000000 px allowed"),
         (["--engine", "tensorrt"], 2, "'tensorrt' is not one of"),
         (["--sr", "bicubic", "--engine", "torch"], 1, "Unknown setting of bicubic 'engine'"),
         (["--sr", "nonsense"], 1, "Unknown sr backend 'nonsense'"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceup.errors import DataError
-from faceup.files import csv_text, plain_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, refuse_foreign, sha256_hex, shown, whole_folder, whole_or_not_at_all
 
 
 @given(st.binary(max_size=30))
@@ -163,6 +165,93 @@ def test_a_place_that_cannot_be_written_is_a_data_error(tmp_path: Path) -> None:
 def test_an_error_of_the_block_itself_is_passed_on_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk full"), whole_or_not_at_all(tmp_path / "a"):
         raise OSError(28, "disk full")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_written_through(there: bool, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere" / "table.csv"
+    target.parent.mkdir()
+    if there:
+        target.write_bytes(b"old")
+    (tmp_path / "link.csv").symlink_to(Path("elsewhere") / "table.csv")
+    with whole_or_not_at_all(tmp_path / "link.csv") as temporary:
+        temporary.write_bytes(b"new")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert target.read_bytes() == b"new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_link_in_a_folder_of_somebody_else_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_bytes(b"old")
+    (tmp_path / "report.html").symlink_to("precious")
+    with whole_or_not_at_all(tmp_path / "report.html", follow=False) as temporary:
+        temporary.write_bytes(b"new")
+    assert (tmp_path / "precious").read_bytes() == b"old"
+    assert not (tmp_path / "report.html").is_symlink()
+    assert (tmp_path / "report.html").read_bytes() == b"new"
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # The path of a socket must be short.
+    os.mkfifo("pipe")
+    Path("folder").mkdir()
+    Path("linked").symlink_to("pipe")
+    Path("circle").symlink_to("circle")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    before = {path.name: path.lstat().st_ino for path in tmp_path.iterdir()}
+    for name, kind in (
+        ("pipe", "a device or a pipe"),
+        ("linked", "a device or a pipe"),
+        ("socket", "a device or a pipe"),
+        ("folder", "a folder"),
+        ("circle", "a link in a circle"),
+        (os.devnull, "a device or a pipe"),
+    ):
+        message = rf"{name}: cannot be written \(it is no file but {kind}\): give the name of a file"
+        with pytest.raises(DataError, match=message), whole_or_not_at_all(Path(name)):
+            pytest.fail("the block was entered")
+    assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.skipif(not os.path.islink("/dev/stdout"), reason="the system has no such link")  # noqa: PTH114
+@pytest.mark.parametrize("folder", ["/dev", "/dev/fd", "/proc/self/fd"])
+def test_the_file_behind_an_open_stream_is_not_replaced(folder: str, tmp_path: Path) -> None:
+    with (tmp_path / "printed.txt").open("w") as stream:
+        names = {"/dev": "stdout"}
+        path = Path(folder) / names.get(folder, str(stream.fileno()))
+        with pytest.raises(DataError, match="it stands for an open stream"), whole_or_not_at_all(path):
+            pytest.fail("the block was entered")
+    assert [path.name for path in tmp_path.iterdir()] == ["printed.txt"]
+
+
+def test_a_folder_with_foreign_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    (folder / "pictures").mkdir(parents=True)
+    (folder / "pictures" / "1.png").touch()
+    (folder / "empty").mkdir()
+    own = re.compile(r"pictures/\d+\.png|linked/1\.png")
+    refuse_foreign(folder, own, "`it`")
+    for name in ("notes.txt", "pictures/x.png", "pictures/1.png.bak", "other/1.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+        with pytest.raises(DataError, match=rf"holds 1 files or folders that `it` did not write, e\.g\. {name}:"):
+            refuse_foreign(folder, own, "`it`")
+        (folder / name).unlink()
+    (folder / "linked").symlink_to("pictures")
+    with pytest.raises(DataError, match=r"e\.g\. linked:"):
+        refuse_foreign(folder, own, "`it`")
+    (folder / "linked").unlink()
+    scan = os.scandir
+
+    def locked(path: str) -> object:
+        if str(path).endswith("pictures"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(DataError, match=r"e\.g\. pictures:"):
+        refuse_foreign(folder, own, "`it`")
 
 
 def allow(_: Path) -> None:

@@ -104,6 +104,16 @@ def test_a_tiff_of_12_bits_is_as_bright_as_it_is() -> None:
     assert decode(data, "x.tif").pixels[0, :, 0].tolist() == [0, 128, 255]
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_adobe_deflate"])
+def test_a_tiff_whose_white_is_zero_is_no_negative(compression: str | None) -> None:
+    level = np.arange(256).reshape(16, 16)
+    for kind, factor in ((np.uint8, 1), (np.uint16, 257)):
+        data = saved((level * factor).astype(kind), "TIFF", compression=compression, tiffinfo={262: 0})
+        # Pillow turns round what it saves with 8 bits, and leaves 16 as they are.
+        expected = level if kind is np.uint8 else 255 - level
+        np.testing.assert_array_equal(pixels_of(data)[:, :, 0], expected)
+
+
 def test_16_bit_grey_with_a_transparent_level_is_white_there() -> None:
     grey = np.array([[0, 1000, 65535, 1001]], ">u2")
     data = forged_png(
@@ -270,6 +280,8 @@ def test_float_and_32_bit_pixels_are_refused_with_advice() -> None:
         decode(saved(np.array([[0, 65536]], np.int32), "TIFF"), "deep")
     with pytest.raises(DataError, match="32-bit integer"):
         decode(saved(np.array([[-1, 5]], np.int32), "TIFF"), "deep")
+    with pytest.raises(DataError, match="deep: 32-bit integer"):  # values of 8 bits, which 16 bits would make black
+        decode(saved(np.array([[0, 255]], np.int32), "TIFF"), "deep")
 
 
 @pytest.mark.parametrize(

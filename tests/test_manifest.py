@@ -89,6 +89,17 @@ def test_csv_with_extra_columns_and_unknown_people(tmp_path: Path) -> None:
     assert (second.subject_id, second.sha256) == ("anna", "")
 
 
+def test_cells_that_were_kept_from_spreadsheets_are_read_as_they_were(tmp_path: Path) -> None:
+    for name in ("@anna", "'=1"):
+        put(tmp_path / name / "1.png")
+    rows = ["'@anna/1.png,'@anna,'-1,'+2", "''=1/1.png,''=1,,", "plain.png,'t Hooft,,"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,subject,sample,camera", *rows]))
+    samples = read_samples(tmp_path / "m.csv", "gallery").samples
+    assert [s.subject_id for s in samples] == ["@anna", "'=1", "'t Hooft"]
+    assert [bool(s.sha256) for s in samples] == [True, True, False]
+    assert (samples[0].sample_id, samples[0].attrs) == ("-1", {"camera": "+2"})
+
+
 @pytest.mark.parametrize("wrap", ["samples:\n", ""])
 def test_yaml(tmp_path: Path, wrap: str) -> None:
     put(tmp_path / "1.png")

@@ -34,6 +34,7 @@ from faceup.geometry import similarity_transform
 from faceup.images import read_image
 from faceup.simulate import simulate
 from faceup.types import AlignedFace, Image
+from faceup.weights import store
 from tools.hard_statistics import STUDENT, Measurement
 from tools.hard_tables import hard_report, hard_summary
 from tools.update_results import ROOT, write_between
@@ -97,6 +98,9 @@ def prepare(london: Path, faces: Path, work: Path, seeds: dict[str, int], srs: S
             aligned, chips, found = found_faces(files, "none")
             save(work / f"{name}.npz", aligned=aligned, chips=chips, found=found)
     (work / "people.json").write_text(json.dumps(people))
+    names = [registry.split_name(sr)[0] for sr in srs]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"One SR backend of each name, as the sets are named by it; got {', '.join(srs)}.")
     (work / "gallery.json").write_text(json.dumps([path.stem for path in plain["gallery"]]))
     for distance, count in seeds.items():
         for seed in range(count):
@@ -134,6 +138,12 @@ def embed(work: Path, label: str, only: str) -> None:
         built = registry.build("embed", name, registry.Options(weights=file))
     # The tables know the student by its name; other files are judges, told apart by theirs.
     short = name if file is None or name in (STUDENT, "dlib") else f"{name}-{file.stem}"
+    weights = file.read_bytes() if file is not None else b"" if name == "dlib" else store.checked_bytes(name)
+    whose, sha256 = work / "vectors" / short / "sha256", sha256_hex(weights)
+    if whose.is_file() and whose.read_text() != sha256:
+        raise SystemExit(f"{whose.parent} holds the vectors of other weights called {short}: remove it first.")
+    whose.parent.mkdir(parents=True, exist_ok=True)
+    whose.write_text(sha256)
     for path in sorted(work.glob("*.npz")):
         if only and path.stem.startswith("probes") and only not in path.stem:
             continue
@@ -150,8 +160,6 @@ def embed(work: Path, label: str, only: str) -> None:
         rows = np.full((len(found), vectors.shape[1]), np.nan, np.float32)
         rows[found] = vectors
         save(target, vectors=rows)
-    if file is not None:
-        (work / "vectors" / short / "sha256").write_text(sha256_hex(file.read_bytes()))
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ from faceup.files import sha256_hex, whole_or_not_at_all
 
 ROOT = Path(__file__).resolve().parents[1]
 CATALOG = ROOT / "faceup" / "weights" / "catalog.yaml"
+RECORD = ("training.json", "curves.csv")
 
 
 def publish(training: Path, name: str) -> str:
     """Copy the files, set size and sha256, and return the sha256.
 
     Raises:
-        ConfigError: the catalogue has no entry of that name.
+        ConfigError: the catalogue has no entry of that name, or the training has no record.
     """
     data = (training / "weights.safetensors").read_bytes()
     entry = re.compile(rf"^({re.escape(name)}:\n(?:  .*\n)*?)  sha256: .*\n  bytes: .*\n", re.MULTILINE)
@@ -33,13 +34,15 @@ def publish(training: Path, name: str) -> str:
     )
     if found != 1:
         raise ConfigError(f"{CATALOG.name} has no entry {name!r} with sha256 and bytes: write one first.")
+    if missing := [file for file in RECORD if not (training / file).is_file()]:
+        raise ConfigError(f"{training} lacks {', '.join(missing)}: publish a training that ended.")
     with whole_or_not_at_all(CATALOG.parent / "files" / f"{name}.safetensors") as path:
         path.write_bytes(data)
     with whole_or_not_at_all(CATALOG) as path:
         path.write_text(text, encoding="utf-8")
     record = ROOT / "docs" / "models" / name
     record.mkdir(parents=True, exist_ok=True)
-    for file in ("training.json", "curves.csv"):
+    for file in RECORD:
         shutil.copyfile(training / file, record / file)
     return sha256_hex(data)
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from faceup import __version__
-from faceup.files import whole_or_not_at_all
+from faceup.files import check_writable, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
 from faceup.runtime.engine import ENGINES
 
@@ -47,7 +47,12 @@ class Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "--crops", type=click.Path(path_type=Path), help="Folder of pictures, scaled to --size; else crops are made up."
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="File for settings, versions and all times.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File for settings, versions and all times.",
+)
 def command(
     sr: tuple[str, ...], size: tuple[int, int], threads: int | None, json_file: Path | None, **settings: Any
 ) -> None:
@@ -60,10 +65,17 @@ def command(
 
     width, height = size
     asked = BenchSettings(sr=sr, width=width, height=height, threads=threads or 0, **settings)
+    if json_file is not None:
+        check_writable(json_file)
     rates = bench(asked)
     device = pick_device(asked.device)
     on = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     versions = {"faceup": __version__, "python": platform.python_version(), **package_versions()}
+    if json_file is not None:
+        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(asked).items()}
+        written = {"settings": told, "device": on, "versions": versions, "rates": [rate.as_dict() for rate in rates]}
+        with whole_or_not_at_all(json_file, follow=True) as path:
+            path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
 
     from rich.console import Console
     from rich.table import Table
@@ -80,8 +92,3 @@ def command(
     if asked.crops is None:
         click.echo("The crops are made up and hold no face: the detector has less to do than on faces (--crops DIR).")
     click.echo(", ".join(f"{name} {version}" for name, version in versions.items()))
-    if json_file is not None:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(asked).items()}
-        written = {"settings": told, "device": on, "versions": versions, "rates": [rate.as_dict() for rate in rates]}
-        with whole_or_not_at_all(json_file) as path:
-            path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from faceup.files import shown, whole_or_not_at_all
+from faceup.errors import ConfigError
+from faceup.files import check_writable, shown, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _crop(ctx: click.Context, parameter: click.Parameter, value: str) -> int | s
 
 
 def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    import yaml
+    from faceup.recipe import parse_yaml
 
     settings: dict[str, dict[str, Any]] = {}
     for text in values:
@@ -37,7 +38,10 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
         backend, dot, key = place.partition(".")
         if not (equals and dot and backend and key):
             raise click.BadParameter(f"{text!r} is not of the form NAME.KEY=VALUE.")
-        settings.setdefault(backend, {})[key] = yaml.safe_load(value)
+        try:
+            settings.setdefault(backend, {})[key] = parse_yaml(value, repr(text))
+        except ConfigError as error:
+            raise click.BadParameter(f"the value in {text!r} is no YAML: put text in quotes.") from error
     return settings
 
 
@@ -62,7 +66,9 @@ def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str,
 @click.option("--lpips-trunk", type=click.Path(path_type=Path), metavar="FILE",
               help="torchvision's alexnet-owt-7be5be79.pth instead of the pulled lpips-alex.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file for the numbers of every picture.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file for the numbers of every picture."
+)
 @click.pass_context
 def command(ctx: click.Context, /, hr: str, recipe: Path | None, out: Path | None, **settings: Any) -> None:
     """Reduce pictures, enlarge them with each SR backend, and print quality metrics with 95 % intervals.
@@ -72,6 +78,8 @@ def command(ctx: click.Context, /, hr: str, recipe: Path | None, out: Path | Non
     """
     from faceup.frames import write_csv
 
+    if out is not None:
+        check_writable(out)
     if recipe is not None:
         given = [name for name in settings if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
         if set(given) - {"device"}:
@@ -82,7 +90,7 @@ def command(ctx: click.Context, /, hr: str, recipe: Path | None, out: Path | Non
     else:
         raise click.UsageError("Give --sr or --recipe.")
     if out is not None:
-        with whole_or_not_at_all(out) as path:
+        with whole_or_not_at_all(out, follow=True) as path:
             write_csv(measured, path)
     for line in lines:
         click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import date, datetime, timezone
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from faceup import defaults
-from faceup.files import shown, whole_or_not_at_all
+from faceup.errors import ConfigError
+from faceup.files import check_writable, shown, whole_or_not_at_all
 from faceup.runtime.device import DEVICES
 
 if TYPE_CHECKING:
@@ -115,6 +117,7 @@ def remove(folder: Path, subjects: tuple[str, ...], key_file: Path | None, purpo
     from faceup.gallery.store import Gallery
 
     gallery = Gallery.open(folder, read_secret(key_file))
+    subjects = tuple(dict.fromkeys(subjects))
     told = {"subjects": len(subjects), "subjects_sha256": subjects_hash(gallery.header["id"], subjects)}
     with audit.changing(folder, "remove", told, purpose=purpose) as change:
         count = gallery.remove(subjects, first=change.begin)
@@ -171,7 +174,7 @@ def info(folder: Path, key_file: Path | None) -> None:
 @click.option("--threshold", type=click.FloatRange(-1, 1), help="Leave out smaller cosines.")
 @click.option("--nprobe", type=click.IntRange(1), default=64, show_default=True, help="Cells searched (ivf).")
 @click.option("--ef-search", type=click.IntRange(1), default=256, show_default=True, help="Breadth (hnsw).")
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write in place of printing.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file to write in place of printing.")
 @_with(_KEY, _NETWORKS)
 def search(
     folder: Path,
@@ -195,7 +198,11 @@ def search(
     from faceup.gallery.results import search_results
     from faceup.gallery.store import Gallery
 
+    if threshold is not None and math.isnan(threshold):  # no range of click's leaves it out
+        raise ConfigError(f"A threshold is a cosine between -1 and 1, got {threshold}.")
     gallery = Gallery.open(folder, read_secret(key_file))
+    if out is not None:
+        check_writable(out)
     searcher, expired = gallery.searcher(today(), nprobe=nprobe, ef_search=ef_search)
     enrolled, model = _enrolled(Networks(**networks), pictures, "", role="probe")
     gallery.require(model)
@@ -211,7 +218,7 @@ def search(
     head = audit.append(folder, "search", settings, purpose=purpose)
     text = search_results(searcher, enrolled, top, threshold)
     if out is not None:
-        with whole_or_not_at_all(out) as path:
+        with whole_or_not_at_all(out, follow=True) as path:
             path.write_text(text, encoding="utf-8", newline="")
         click.echo(f"wrote {shown(out)}")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -24,7 +25,7 @@ COMMANDS = {
     "simulate": "Make surveillance-like crops from high-definition pictures.",
     "manifest": "Make, check and lock manifests of data sets you hold.",
     "evaluate-sr": "Measure SR backends against original pictures (PSNR, SSIM, LPIPS, MPS).",
-    "train": "Train a super-resolution network from a recipe.",
+    "train": "Train a super-resolution network or a recogniser from a recipe.",
     "models": "List, pull and verify the weight files.",
     "bench": "Measure crops a second of SR backends, detector and recogniser here.",
     "doctor": "Print versions, devices, backends and weights found.",
@@ -58,6 +59,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code: 0, 1 the user's, 2 usage, 3 a bug of faceup, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that has no letter for what is printed, a table's frame or a name, must not cost the result.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(args=arguments, prog_name="faceup", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -131,25 +131,58 @@ def root_folder(root: Path, kind: str) -> Path:
     """Return the folder of a copy.
 
     Raises:
-        DataError: it is none.
+        DataError: it is none, or may not be read.
     """
-    if not root.is_dir():
-        raise DataError(f"{shown(root)}: no such folder; give the folder of your copy of {facts(kind)['title']}.")
+    try:
+        # With the dot, as listing a folder does not need the right to open what is in it.
+        os.scandir(f"{root}/.").close()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        wanted = f"give the folder of your copy of {facts(kind)['title']}"
+        raise DataError(f"{shown(root)}: no such folder; {wanted}.") from error
+    except OSError as error:
+        raise _unlisted(error) from error
     return root
 
 
 def pictures(root: Path, *folders: str) -> Iterator[str]:
-    """Yield the paths of all pictures below some folders of a copy, relative to it, sorted; links are not followed."""
-    found = []
+    """Yield the paths of all pictures below some folders of a copy, relative to it, sorted; links are not followed.
+
+    Raises:
+        DataError: a folder cannot be listed, or a manifest cannot hold the name of a picture.
+    """
+    found = set()
     for name in folders or (".",):
-        for folder, below, files in os.walk(root / name):
-            below.sort()
-            found += [
-                shown((Path(folder) / file).relative_to(root).as_posix())
+        for folder, _, files in os.walk(root / name, onerror=_refuse_unlisted):
+            found |= {
+                (Path(folder) / file).relative_to(root).as_posix()
                 for file in files
                 if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
-            ]
-    yield from sorted(set(found))
+            }
+    # Manifests and locks are CSV in UTF-8, in which `csv_text` leaves no carriage return.
+    if odd := sorted(path for path in found if shown(path) != path or "\r" in path):
+        name = shown(odd[0]).replace("\r", "\\r")
+        raise DataError(
+            f"{shown(root)}: {len(odd)} names of pictures are not UTF-8 or hold a carriage return, e.g. {name}, which "
+            "a manifest cannot hold: rename them."
+        )
+    yield from sorted(found)
+
+
+def linked_folders(root: Path) -> list[str]:
+    """Return the links to folders in a copy, relative to it and sorted."""
+    folders = (Path(folder) / name for folder, below, _ in os.walk(root) for name in below)
+    return sorted(shown(path.relative_to(root).as_posix()) for path in folders if path.is_symlink())
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    # Whoever asks for a folder that is not there learns it from the number of pictures.
+    if not isinstance(error, FileNotFoundError):
+        raise _unlisted(error) from error
+
+
+def _unlisted(error: OSError) -> DataError:
+    why = error.strerror or error
+    return DataError(f"{shown(Path(error.filename))}: the folder cannot be listed ({why}): give yourself the right to.")
 
 
 def expect(count: int, wanted: int, what: str) -> list[str]:

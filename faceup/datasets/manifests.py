@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from faceup.datasets import lfw, lists, plain, scface
-from faceup.datasets.layout import Entry, Kind, Protocol, Wish, pictures, root_folder, some
+from faceup.datasets.layout import Entry, Kind, Protocol, Wish, linked_folders, pictures, root_folder, some
 from faceup.errors import ConfigError, DataError, unknown_name
-from faceup.files import csv_text, plain_text, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, refuse_foreign, sha256_hex, shown, whole_folder, whole_or_not_at_all
 from faceup.images import read_bytes
 from faceup.manifest import Listing
 from faceup.types import Role, Sample
@@ -21,6 +23,8 @@ KINDS = {
     for kind in (scface.KIND, lists.TINYFACE, lists.SURVFACE, lfw.KIND, plain.FFHQ, plain.CELEBA, plain.FOLDER)
 }
 _MARK = "manifest.txt"
+_OWN = re.compile(rf"(gallery|probes|train|pairs)\.csv|{re.escape(_MARK)}")
+_FIRST_LINE = re.compile(rf"({'|'.join(KINDS)}), protocol \S+, seed \d+( |\Z)")
 
 
 def kind_of(name: str) -> Kind:
@@ -40,9 +44,15 @@ def write_manifests(kind: str, root: Path, wish: Wish, out: Path, *, force: bool
     Paths in them lead from `out` to the copy, so neither may be moved without the other.
 
     Raises:
-        DataError: the copy has none of the pictures, or `out` exists and is not of this command.
+        DataError: the copy has none of the pictures, or `out` exists and is not of this command, or holds the copy.
     """
-    protocol = kind_of(kind).make(root, wish)
+    made = kind_of(kind)
+    if root.resolve().is_relative_to(out.resolve()):
+        raise DataError(f"{shown(out)} holds the data set {shown(root)}: choose a folder of its own for --out.")
+    protocol = made.make(root, wish)
+    if links := _unused(linked_folders(root), protocol):
+        note = f"Nothing was taken from {len(links)} links to folders, which are not followed: {some(links)}."
+        protocol = replace(protocol, notes=(*protocol.notes, note))
     with whole_folder(out, lambda existing: _refuse(existing, force=force)) as staging:
         # The way is that from `out`, where the folder will be, not from where it is written.
         way = Path(os.path.relpath(root.resolve(), out.resolve()))
@@ -56,9 +66,7 @@ def write_manifests(kind: str, root: Path, wish: Wish, out: Path, *, force: bool
                 writer.writerow(["probe", "gallery", "fold"])
                 writer.writerows([csv_text(p.probe), csv_text(p.gallery), p.fold] for p in protocol.pairs)
         settings = " ".join(f"{key}={value}" for key, value in sorted(wish.settings.items()))
-        lines = [
-            f"{kind}, protocol {wish.protocol or kind_of(kind).protocols[0]}, seed {wish.seed} {settings}".rstrip()
-        ]
+        lines = [f"{kind}, protocol {wish.protocol or made.protocols[0]}, seed {wish.seed} {settings}".rstrip()]
         (staging / _MARK).write_text("\n".join([*lines, *protocol.notes]) + "\n", encoding="utf-8")
     return protocol
 
@@ -68,8 +76,23 @@ def _refuse(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise DataError(f"{shown(out)} exists already: choose another --out, or replace it with --force.")
-    if out.is_symlink() or not (out / _MARK).is_file():
-        raise DataError(f"{shown(out)} was not made by `faceup manifest make` (no {_MARK} in it): it is not replaced.")
+    if out.is_symlink() or not _FIRST_LINE.match(_first_line(out / _MARK)):
+        raise DataError(
+            f"{shown(out)} was not made by `faceup manifest make` (no {_MARK} of its kind): it is not replaced."
+        )
+    refuse_foreign(out, _OWN, "`faceup manifest make`")
+
+
+def _first_line(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return stream.readline().rstrip("\n")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _unused(links: Sequence[str], protocol: Protocol) -> list[str]:
+    return [link for link in links if not any(entry.path.startswith(f"{link}/") for entry in protocol.entries)]
 
 
 def _write_entries(path: Path, entries: Sequence[Entry], way: Path) -> None:
@@ -132,7 +155,10 @@ def lock(kind: str, root: Path, out: Path) -> int:
         rows.append([csv_text(path), len(data), sha256_hex(data)])
     if not rows:
         raise DataError(f"{shown(root)}: no pictures to lock.")
-    with whole_or_not_at_all(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with (
+        whole_or_not_at_all(out, follow=True) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["path", "bytes", "sha256"])
         writer.writerows(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +25,13 @@ from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
 from faceup.evaluate.systems import read_runs, run_names, system_names, systems
 from faceup.evaluate.text import markdown
-from faceup.files import sha256_hex, shown, whole_folder
+from faceup.files import refuse_foreign, sha256_hex, shown, whole_folder
 from faceup.frames import write_csv
 from faceup.report.evaluation import FOLDER, RECORD, Shown, tables
 from faceup.report.html import write_report
 from faceup.report.published import published_tables
 from faceup.report.run_folder import Run
+from faceup.result import EVALUATION_FILES
 from faceup.search import FILE
 
 
@@ -194,10 +196,11 @@ def _plain(table: Shown) -> dict[str, Any]:
 
 
 def refuse_other(target: Path, *, force: bool) -> None:
-    """Raise DataError if an evaluation must not be written to `target`; only an evaluation is ever replaced."""
+    """Raise DataError if an evaluation must not be written to `target`; only a mere evaluation is ever replaced."""
     if not os.path.lexists(target):
         return
     if not force:
         raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
     if target.is_symlink() or not (target / RECORD).is_file():
         raise DataError(f"{shown(target)} is not an evaluation (no {RECORD} in it), so it is not replaced.")
+    refuse_foreign(target, re.compile(EVALUATION_FILES), "`faceup evaluate`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -75,8 +76,8 @@ def simulate(
         raise ConfigError(f"Cameras must be at least 1, got {cameras}.")
     device = pick_device(device)
     source, out = Path(source), Path(out)
-    if not source.is_dir():
-        raise DataError(f"{shown(source)}: not a folder; give a folder of high-definition pictures.")
+    if not os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be entered
+        raise DataError(f"{shown(source)}: not a folder that can be opened; give a folder of high-definition pictures.")
     _refuse_nested(source, out)
     with whole_folder(out, lambda existing: refuse_existing(existing, force=force)) as folder:
         listing = read_samples(source, "gallery")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from faceup.errors import ConfigError
+from faceup.recipe import NAME, NAME_TOLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Course:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(NAME, self.name):
+            raise ConfigError(f"Recipe: name must be {NAME_TOLD}, got {self.name!r}.")
         for key in ("train", "validation"):
             numbers = getattr(self, key)
             whole = isinstance(numbers, (list, tuple)) and all(type(number) is int for number in numbers)

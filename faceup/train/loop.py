@@ -16,6 +16,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, cast
 
 import torch
@@ -26,7 +27,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from faceup import __version__
 from faceup.errors import ConfigError, DataError, StageError
-from faceup.files import whole_or_not_at_all
+from faceup.files import shown, whole_or_not_at_all
 from faceup.recipe import make_recipe
 from faceup.runtime.batching import out_of_memory
 from faceup.runtime.device import full_float32
@@ -73,7 +74,12 @@ class Trainer:
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.out, self.machine, self.say = recipe, out, machine, say
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{shown(out)}: cannot be made ({error.strerror or error}); choose another folder with --out."
+            ) from error
         kind: Callable[..., Task] = DistilTask if isinstance(recipe, DistilRecipe) else SrTask
         self.task = kind(recipe, data_root / recipe.data, out, machine)
         self.net = self.task.net
@@ -205,7 +211,14 @@ class Trainer:
             torch.save(state, path)
 
     def _restore(self) -> None:
-        state = cast("dict[str, Any]", torch.load(self.out / "checkpoint.pt", weights_only=True, map_location="cpu"))
+        path = self.out / "checkpoint.pt"
+        try:
+            state = cast("dict[str, Any]", torch.load(path, weights_only=True, map_location="cpu"))
+        except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+            raise DataError(
+                f"{shown(path)}: cannot be read ({type(error).__name__}), so the training cannot go on: delete it to "
+                "begin anew, or choose another folder."
+            ) from error
         if not _same(json.loads(state["recipe"]), self.recipe):
             raise DataError(f"{self.out} holds a training of another recipe: choose another folder or the same recipe.")
         # Checkpoints of earlier versions do not know what they read.

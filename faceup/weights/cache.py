@@ -14,24 +14,41 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+from faceup.errors import WeightsError
 from faceup.files import whole_or_not_at_all
 from faceup.types import WeightSpec
 
 
 def folder() -> Path:
-    """Return the cache folder; it need not exist."""
+    """Return the cache folder; it need not exist.
+
+    Raises:
+        WeightsError: the platform's place for it lies in the user's home, and there is none.
+    """
     if given := os.environ.get("FACEUP_CACHE"):
         return Path(given)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "faceup" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "faceup"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faceup"
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "faceup" / "Cache"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "faceup"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "faceup"
+    except RuntimeError as error:
+        raise WeightsError("There is no home folder for the cache of weights: set FACEUP_CACHE to a folder.") from error
 
 
 def path_of(weight: WeightSpec) -> Path:
     """Return where a pulled weight file lies or would lie."""
     return folder() / "weights" / weight.sha256 / weight.filename
+
+
+def pulled(weight: WeightSpec) -> Path | None:
+    """Return where a pulled weight file lies; None if it was not pulled or the cache cannot be used."""
+    try:
+        path = path_of(weight)
+    except WeightsError:
+        return None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - Path.is_file raises where it may not look
 
 
 def accepted(weight: WeightSpec) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from faceup.errors import WeightsError
 from faceup.files import shown
@@ -51,9 +51,9 @@ class Network:
 
         Raises:
             UnreachableError: no answer, or the answer is an error.
-            WeightsError: nothing is there, another kind of URL, or the certificates cannot be read.
+            WeightsError: nothing is there, no URL or another kind of it, or the certificates cannot be read.
         """
-        if urlsplit(url).scheme not in ("https", "http", "file"):
+        if _split(url).scheme not in ("https", "http", "file"):
             raise WeightsError(f"{url}: only https, http and file URLs are read.")
         bare, headers = _without_password(url)
         request = urllib.request.Request(bare, headers={"Accept": accept, "User-Agent": "faceup"})
@@ -161,9 +161,19 @@ def check(what: str, found_size: int, found_sha256: str, *, size: int, sha256: s
 
 def _without_password(url: str) -> tuple[str, dict[str, str]]:
     """Return the URL without user and password, which no message may show, and the header that carries them."""
-    parts = urlsplit(url)
+    parts = _split(url)
     user, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, {}
     bare = urlunsplit(parts._replace(netloc=host))
     return bare, {"Authorization": "Basic " + base64.b64encode(unquote(user).encode()).decode()}
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        # Not the whole of it: what stands before the @ may be a password.
+        raise WeightsError(
+            f"{url.rpartition('@')[2]}: no URL ({error}); correct it, for a package index in pip's settings."
+        ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
 import re
 import stat
 import struct
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2 * 2**30
 _WRAPPERS = ("state_dict", "net_state_dict", "model_state_dict", "params_ema", "params-ema", "params", "model", "net")
+_NESTED = 3  # wrappers in wrappers; a file can be made to hold itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,7 @@ def locate(weight: WeightSpec) -> Path:
         NotPulledError: it is to be had with `faceup models pull`.
         WeightsError: no package that is installed holds it, or its licence was not accepted.
     """
-    pulled = cache.path_of(weight)
-    if pulled.is_file():
+    if (pulled := cache.pulled(weight)) is not None:
         if cache.accepted(weight):
             return pulled
         raise WeightsError(
@@ -87,7 +88,7 @@ def in_package(source: str) -> Path | None:
     except ModuleNotFoundError:  # a parent of a dotted name is missing
         found = None
     for folder in (found.submodule_search_locations or []) if found else []:
-        if (path := Path(folder) / member).is_file():
+        if os.path.isfile(path := Path(folder) / member):  # noqa: PTH113 - Path.is_file raises where it may not look
             return path
     return None
 
@@ -103,7 +104,7 @@ def checked_bytes(name: str) -> bytes:
     data = _read(path)
     found = sha256_hex(data)
     if len(data) != weight.bytes or found != weight.sha256:
-        again = f"faceup models pull {name}" if path == cache.path_of(weight) else "Install the package again."
+        again = f"faceup models pull {name}" if path == cache.pulled(weight) else "Install the package again."
         raise WeightsError(
             f"{shown(path)}: damaged or changed weights of {name!r}: expected {weight.bytes} bytes with sha256 "
             f"{weight.sha256}, got {len(data)} bytes with {found}. To mend it: {again}"
@@ -140,7 +141,7 @@ def load_named(name: str) -> LoadedWeights:
         ConfigError: neither a file nor a known name.
         WeightsError: missing or damaged.
     """
-    return load_file(Path(name)) if Path(name).is_file() else load(name)
+    return load_file(Path(name)) if os.path.isfile(name) else load(name)  # noqa: PTH113
 
 
 def _read(path: Path) -> bytes:
@@ -188,19 +189,27 @@ def _reason(error: Exception) -> str:
 def _metadata(data: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
-    return dict(header.get("__metadata__", {}))
+    return dict(header.get("__metadata__") or {})  # null, too, is read by safetensors
 
 
 def _unwrap(content: Any, name: str) -> dict[str, Tensor]:
     """Return the state dict inside a training checkpoint."""
+    tensors = _state(content)
+    if not tensors:
+        raise WeightsError(f"{name}: no tensors found in it.")
+    for key in tensors:
+        if not isinstance(key, str):
+            raise WeightsError(f"{name}: a tensor in it is named {key!r}, which is no text; save a plain state_dict.")
+    return tensors
+
+
+def _state(content: Any, depth: int = _NESTED) -> dict[Any, Tensor]:
+    """Return the tensors in the first wrapper that holds some; only without one those that lie beside it."""
     import torch
 
-    while isinstance(content, Mapping):
-        tensors = {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
-        if tensors:
+    if not isinstance(content, Mapping):
+        return {}
+    for key in _WRAPPERS if depth else ():
+        if tensors := _state(content.get(key), depth - 1):
             return tensors
-        inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
-    raise WeightsError(f"{name}: no tensors found in it.")
+    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}

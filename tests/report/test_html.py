@@ -236,9 +236,7 @@ def test_listed_pairs_name_the_pictures_that_were_compared_and_no_leads(make_run
     assert {text for text in told if "003/" in text} == {
         f"with 003/g.jpg (other person): similarity {value}" for value in other
     }
-    assert any(
-        re.fullmatch(r"with 002/g.jpg \(same person\): (similarity 0\.\d{6}|not compared)", t) for t in told
-    )
+    assert any(re.fullmatch(r"with 002/g.jpg \(same person\): (similarity 0\.\d{6}|not compared)", t) for t in told)
     assert not any("lead" in text or "rank" in text for text in told)
     # All but the stranger show people of the gallery, whatever was listed.
     assert "1/4 (25.0 %) of other or unknown people" in " ".join(root.text.replace("\u00a0", " ").split())

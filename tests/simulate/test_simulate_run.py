@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -332,3 +334,16 @@ def test_wrong_settings_are_refused(tmp_path: Path, settings: dict[str, object],
     with pytest.raises(ConfigError, match=message):
         simulate(tmp_path / "in", tmp_path / "out", **settings)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_may_not_be_looked_at_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.stat
+
+    def stat(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(tmp_path / "secret")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(DataError, match="secret/in: not a folder that can be opened"):
+        simulate(tmp_path / "secret" / "in", tmp_path / "out", distances=["d1"])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image as PilImage
 from safetensors.torch import load_file
 
-from faceup.errors import DataError
+from faceup.errors import ConfigError, DataError
 from faceup.images import read_image, resize
 from faceup.networks.sisn import SisnConfig, load_sisn
 from faceup.train.data import PairSet
@@ -104,6 +104,26 @@ def test_another_recipe_does_not_continue_a_folder(data_root: Path, tmp_path: Pa
     Trainer(recipe(steps=2), data_root, tmp_path, say=quiet).run()
     with pytest.raises(DataError, match="another recipe"):
         Trainer(recipe(steps=3), data_root, tmp_path, say=quiet)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 cut off"])
+def test_a_damaged_checkpoint_is_named(content: bytes, data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(content)
+    with pytest.raises(DataError, match=r"checkpoint.pt: cannot be read .*delete it to begin anew"):
+        Trainer(recipe(), data_root, tmp_path, say=quiet)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", [5, "", "../../escaped", "a/b", ".hidden"])
+def test_a_name_that_is_no_folder_is_refused(name: object) -> None:
+    with pytest.raises(ConfigError, match="name must be letters, digits"):
+        recipe(name=name)
+
+
+def test_a_folder_that_cannot_be_made_is_named(data_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be made"):
+        Trainer(recipe(), data_root, tmp_path / "file" / "out", say=quiet)
 
 
 def test_missing_pictures_are_named(data_root: Path) -> None:

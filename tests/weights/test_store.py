@@ -19,7 +19,7 @@ from faceup import registry
 from faceup.errors import ConfigError, WeightsError
 from faceup.files import sha256_hex
 from faceup.types import WeightSpec
-from faceup.weights import store
+from faceup.weights import cache, store
 from faceup.weights.catalog import catalog, spec
 from faceup.weights.convert import CONVERTERS
 
@@ -142,6 +142,34 @@ def test_weights_that_were_not_pulled(source: str, empty_cache: Path) -> None:
         store.locate(weight_from(source))
 
 
+def test_a_cache_that_cannot_be_looked_into_holds_nothing(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.stat
+
+    def stat(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith(str(empty_cache)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert store.load("mtcnn-pnet").tensors
+    with pytest.raises(store.NotPulledError, match="were not pulled yet"):
+        store.locate(weight_from("https://example.org/w.pt"))
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    for name in ("FACEUP_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert store.load("mtcnn-pnet").tensors
+    with pytest.raises(store.NotPulledError, match="were not pulled yet"):
+        store.locate(weight_from("https://example.org/w.pt"))
+    with pytest.raises(WeightsError, match="no home folder for the cache of weights: set FACEUP_CACHE"):
+        cache.folder()
+
+
 # Files of the user's.
 
 
@@ -155,6 +183,8 @@ def test_weights_that_were_not_pulled(source: str, empty_cache: Path) -> None:
         ("w.ckpt", torch_bytes({"epoch": 3, "net_state_dict": STATE})),
         ("w.pth", torch_bytes({"model": {"state_dict": STATE}, "args": None})),
         ("w.pth", torch_bytes({"params_ema": STATE, "params": {"a": torch.zeros(1)}})),
+        ("w.pth", torch_bytes({"state_dict": STATE, "best_acc1": torch.tensor(1.0)})),
+        ("w.pth", torch_bytes({**STATE, "model": {"name": "x"}})),
     ],
 )
 def test_tensors_are_found_in_every_wrapping(name: str, data: bytes, tmp_path: Path) -> None:
@@ -170,6 +200,16 @@ def test_the_metadata_of_safetensors_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(save(STATE, {"network": "sisn", "options": "{}"}))
     assert store.load_file(path).metadata == {"network": "sisn", "options": "{}"}
+
+
+def test_safetensors_whose_metadata_is_null(tmp_path: Path) -> None:
+    data = save(STATE)
+    header = b'{"__metadata__":null,' + data[9 : 8 + int.from_bytes(data[:8], "little")]
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[8 + int.from_bytes(data[:8], "little") :])
+    loaded = store.load_file(path)
+    assert same_state(loaded)
+    assert loaded.metadata == {}
 
 
 class Evil:
@@ -211,6 +251,23 @@ def test_files_without_tensors(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "empty.pth"
     path.write_bytes(torch_bytes(content))
     with pytest.raises(WeightsError, match=r"empty\.pth: no tensors found"):
+        store.load_file(path)
+
+
+@pytest.mark.parametrize("content", [{1: torch.zeros(1)}, {"params": {"a": torch.zeros(1), 1: torch.zeros(1)}}])
+def test_tensors_without_a_name(content: Any, tmp_path: Path) -> None:
+    path = tmp_path / "number.pth"
+    path.write_bytes(torch_bytes(content))
+    with pytest.raises(WeightsError, match=r"number\.pth: a tensor in it is named 1, which is no text"):
+        store.load_file(path)
+
+
+def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content["model"] = content
+    path = tmp_path / "loop.pth"
+    path.write_bytes(torch_bytes(content))
+    with pytest.raises(WeightsError, match=r"loop\.pth: no tensors found"):
         store.load_file(path)
 
 
