@@ -174,7 +174,7 @@ def test_a_link_is_written_through(there: bool, tmp_path: Path) -> None:
     if there:
         target.write_bytes(b"old")
     (tmp_path / "link.csv").symlink_to(Path("elsewhere") / "table.csv")
-    with whole_or_not_at_all(tmp_path / "link.csv") as temporary:
+    with whole_or_not_at_all(tmp_path / "link.csv", follow=True) as temporary:
         temporary.write_bytes(b"new")
     assert (tmp_path / "link.csv").is_symlink()
     assert target.read_bytes() == b"new"
@@ -184,7 +184,7 @@ def test_a_link_is_written_through(there: bool, tmp_path: Path) -> None:
 def test_a_link_in_a_folder_of_somebody_else_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"old")
     (tmp_path / "report.html").symlink_to("precious")
-    with whole_or_not_at_all(tmp_path / "report.html", follow=False) as temporary:
+    with whole_or_not_at_all(tmp_path / "report.html") as temporary:
         temporary.write_bytes(b"new")
     assert (tmp_path / "precious").read_bytes() == b"old"
     assert not (tmp_path / "report.html").is_symlink()
@@ -209,7 +209,7 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mon
         (os.devnull, "a device or a pipe"),
     ):
         message = rf"{name}: cannot be written \(it is no file but {kind}\): give the name of a file"
-        with pytest.raises(DataError, match=message), whole_or_not_at_all(Path(name)):
+        with pytest.raises(DataError, match=message), whole_or_not_at_all(Path(name), follow=True):
             pytest.fail("the block was entered")
     assert {path.name: path.lstat().st_ino for path in tmp_path.iterdir()} == before
 
@@ -220,7 +220,8 @@ def test_the_file_behind_an_open_stream_is_not_replaced(folder: str, tmp_path: P
     with (tmp_path / "printed.txt").open("w") as stream:
         names = {"/dev": "stdout"}
         path = Path(folder) / names.get(folder, str(stream.fileno()))
-        with pytest.raises(DataError, match="it stands for an open stream"), whole_or_not_at_all(path):
+        opened = whole_or_not_at_all(path, follow=True)
+        with pytest.raises(DataError, match="it stands for an open stream"), opened:
             pytest.fail("the block was entered")
     assert [path.name for path in tmp_path.iterdir()] == ["printed.txt"]
 

@@ -88,7 +88,7 @@ def test_enlargement_is_pillows(height: int, width: int, scale: int, seed: int) 
     expected = np.asarray(PilImage.fromarray(pixels).resize(size, PilImage.Resampling.BICUBIC)).astype(np.float32)
     difference = np.abs(out - expected)
     assert difference.max() <= 2
-    assert (difference > 0).mean() < 0.05
+    assert (difference > 0).sum() <= 2 + 0.05 * difference.size
 
 
 def test_enlargement_rarely_differs_from_pillows() -> None:
