@@ -83,14 +83,14 @@ class Course:
             if type(value := getattr(self, key)) is not int or value < least:
                 raise ConfigError(f"Recipe {self.name}: {key} must be a whole number from {least}, got {value!r}.")
 
-    def _check_numbers(self, *keys: str, most: float = math.inf) -> None:
+    def _check_numbers(self, *keys: str, least: float = 0, most: float = math.inf) -> None:
         for key in keys:
             value = getattr(self, key)
-            if type(value) not in (int, float) or not 0 <= value <= most or math.isinf(value):
+            if type(value) not in (int, float) or not least <= value <= most or math.isinf(value):
                 upper = "" if math.isinf(most) else f" to {most}"
                 # YAML takes 1e-4 for a text, and 1.0e-4 for a number.
                 raise ConfigError(
-                    f"Recipe {self.name}: {key} must be a number from 0{upper}, such as 1.0e-4; got {value!r}."
+                    f"Recipe {self.name}: {key} must be a number from {least}{upper}, such as 1.0e-4; got {value!r}."
                 )
 
     def as_dict(self) -> dict[str, Any]:
@@ -133,7 +133,8 @@ class LikenessCourse(Course):
     def __post_init__(self) -> None:
         Course.__post_init__(self)
         self._check_numbers("mix", most=1)
-        self._check_numbers("agreement", "contrast", "temperature", "excess", "excess_from")
+        self._check_numbers("agreement", "contrast", "temperature", "excess")
+        self._check_numbers("excess_from", least=-1, most=1)
         self._check_whole("bank_blends")
         if not self.temperature:
             raise ConfigError(f"Recipe {self.name}: temperature must lie above 0.")
