@@ -35,9 +35,9 @@ from torch import nn
 
 from benchmarks import method
 from benchmarks.bench_detector import BAR as DETECTOR_TARGET
-from benchmarks.bench_detector import BAR_FROM
+from benchmarks.bench_detector import BAR_FROM, as_detections, differing
 from benchmarks.bench_detector import crops as detector_crops
-from benchmarks.bench_embedder import MOST_OFF, NAME, faces, off
+from benchmarks.bench_embedder import MOST_OFF, NAME, batched, faces, off
 from benchmarks.bench_sr_engine import (
     HEIGHT,
     TARGET,
@@ -56,7 +56,7 @@ from faceup.registry import Options, build
 from faceup.runtime.cost import multiply_adds
 from faceup.runtime.device import full_float32
 from faceup.runtime.torch_sr import TorchSr
-from faceup.types import AlignedFace, Detections, Floats, Image
+from faceup.types import AlignedFace, Floats, Image
 from faceup.weights import store
 
 OFFICIAL, EAGER, GRAPHS = "official structure, eager torch", "faceup, no graphs", "faceup"
@@ -64,7 +64,6 @@ FLOOR = "arithmetic floor"
 MATRIX = {"cuda": 8192, "cpu": 256}
 # A call of the recogniser embeds at least so many faces, so that it can be timed.
 FACES_A_CALL = 32
-SAME_PX = 0.5
 WARM_UPS = 3
 
 Row = Mapping[str, Cell]
@@ -250,27 +249,6 @@ def sr_part(nets: Mapping[str, Callable[[], Sisn]], plan: Plan) -> Part:
 # --- MTCNN ---
 
 
-def as_detections(found: Sequence[Any]) -> list[Detections]:
-    """Return what facenet-pytorch's `detect` gives with landmarks as faceup has it."""
-    return [
-        Detections.none()
-        if boxes is None
-        else Detections(*(np.asarray(part, np.float32) for part in (boxes, scores, points)))
-        for boxes, scores, points in zip(*found, strict=True)
-    ]
-
-
-def differing(wanted: Sequence[Detections], got: Sequence[Detections]) -> str:
-    """Return in how many of the pictures the two do not have the same faces within half a pixel."""
-    same = [
-        len(a) == len(b)
-        and np.abs(a.boxes - b.boxes).max(initial=0) <= SAME_PX
-        and np.abs(a.landmarks - b.landmarks).max(initial=0) <= SAME_PX
-        for a, b in zip(wanted, got, strict=True)
-    ]
-    return f"{len(same) - sum(same)}/{len(same)}"
-
-
 def load_peer(device: str) -> Any:
     """Return facenet-pytorch's MTCNN on the device."""
     import facenet_pytorch
@@ -356,23 +334,18 @@ def recognisers(device: str) -> dict[str, Callable[[Sequence[AlignedFace]], Floa
 def embed_case(part: Part, given: Sequence[AlignedFace], size: int, plan: Plan) -> list[Row]:
     """Return the row of one size of a call."""
     chosen = [given[i % len(given)] for i in range(max(size, FACES_A_CALL))]
-    built = recognisers(plan.device)
-
-    def call(name: str) -> Floats:
-        return np.concatenate([built[name](chosen[start : start + size]) for start in range(0, len(chosen), size)])
-
-    calls: dict[str, Callable[[], object]] = {name: partial(call, name) for name in built}
+    calls = {name: batched(embed, chosen, size) for name, embed in recognisers(plan.device).items()}
     seconds = method.interleaved(calls, rounds=plan.rounds, warm_ups=WARM_UPS)
     middle = {name: method.median(times) for name, times in seconds.items()}
     with full_float32():
-        wanted = call("plain")
+        wanted = calls["plain"]()
     return [
         {
             "batch": size,
             **{name: method.rates(len(chosen), times) for name, times in seconds.items()},
             "times": middle["plain"] / middle["own"],
-            "off": 1e6 * off(call("own"), wanted),
-            "off_tf32": 1e6 * off(call("plain"), wanted),
+            "off": 1e6 * off(calls["own"](), wanted),
+            "off_tf32": 1e6 * off(calls["plain"](), wanted),
             "note": None,
         }
     ]

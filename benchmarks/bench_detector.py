@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,14 +25,12 @@ from faceup.detect.mtcnn import Mtcnn
 from faceup.images import read_image, resize
 from faceup.registry import Options, build
 from faceup.simulate import simulate
-from faceup.types import Image
-
-if TYPE_CHECKING:
-    import facenet_pytorch
+from faceup.types import Detections, Image
 
 CROP, SCALE, DISTANCE = (42, 56), 4, "paper"
 BATCHES = (1, 8, 32, 64)
 BAR, BAR_FROM = 4.0, 32
+SAME_PX = 0.5
 
 
 def crops(shared: Path | None) -> list[Image]:
@@ -47,17 +46,25 @@ def crops(shared: Path | None) -> list[Image]:
     return done
 
 
-def differing(peer: facenet_pytorch.MTCNN, own: Mtcnn, images: Sequence[Image]) -> int:
-    """Return in how many pictures the two do not find the same faces within 0.5 px."""
-    found = peer.detect(np.stack([image.pixels for image in images]), landmarks=True)
-    count = 0
-    for boxes, _, points, got in zip(*found, own.detect(images), strict=True):
-        if boxes is None or len(boxes) != len(got):
-            count += (0 if boxes is None else len(boxes)) != len(got)
-            continue
-        wanted = np.concatenate([boxes.reshape(-1), points.reshape(-1)]).astype(np.float32)
-        count += bool(np.abs(wanted - np.concatenate([got.boxes.reshape(-1), got.landmarks.reshape(-1)])).max() > 0.5)
-    return count
+def as_detections(found: Sequence[Any]) -> list[Detections]:
+    """Return what facenet-pytorch's `detect` gives with landmarks as faceup has it."""
+    return [
+        Detections.none()
+        if boxes is None
+        else Detections(*(np.asarray(part, np.float32) for part in (boxes, scores, points)))
+        for boxes, scores, points in zip(*found, strict=True)
+    ]
+
+
+def differing(wanted: Sequence[Detections], got: Sequence[Detections]) -> str:
+    """Return in how many of the pictures the two do not have the same faces within half a pixel."""
+    same = [
+        len(a) == len(b)
+        and np.abs(a.boxes - b.boxes).max(initial=0) <= SAME_PX
+        and np.abs(a.landmarks - b.landmarks).max(initial=0) <= SAME_PX
+        for a, b in zip(wanted, got, strict=True)
+    ]
+    return f"{len(same) - sum(same)}/{len(same)}"
 
 
 def measure(
@@ -81,13 +88,8 @@ def measure(
         for size in batches:
             batch = [images[i % len(images)] for i in range(size)]
             stacked = np.stack([image.pixels for image in batch])
-            seconds = method.interleaved(
-                {
-                    "peer": lambda peer=peer, stacked=stacked: peer.detect(stacked, landmarks=True),
-                    "own": lambda own=own, batch=batch: own.detect(batch),
-                },
-                rounds=rounds,
-            )
+            search = partial(peer.detect, stacked, landmarks=True)
+            seconds = method.interleaved({"peer": search, "own": partial(own.detect, batch)}, rounds=rounds)
             times = method.median(seconds["peer"]) / method.median(seconds["own"])
             if size >= BAR_FROM:
                 large.append(times)
@@ -96,7 +98,7 @@ def measure(
                     "batch": size,
                     **{name: method.samples(1000 * s / size for s in values) for name, values in seconds.items()},
                     "times": times,
-                    "apart": f"{differing(peer, own, batch)}/{size}",
+                    "apart": differing(as_detections(search()), own.detect(batch)),
                 }
             )
         columns = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from faceup.errors import ConfigError, FaceupError
-from faceup.runtime.device import DEVICES
+from faceup.runtime.device import DEVICES, pick_device
 
 
 @click.command("train")
@@ -45,7 +45,6 @@ def command(
     """
     import torch
 
-    from faceup.runtime.device import pick_device
     from faceup.train.loop import Trainer, finished
     from faceup.train.machine import Machine
     from faceup.train.recipe import AnyRecipe, read_trainings

@@ -9,7 +9,7 @@ import numpy as np
 from faceup.evaluate.measure import Settings, rate_row
 from faceup.evaluate.rows import Row
 from faceup.evaluate.systems import System
-from faceup.metrics.alarm import MEASURES
+from faceup.metrics.alarm import MEASURES, checked
 from faceup.report.run_folder import Run
 
 # What `unchecked` says of a probe of which no measure was checked.
@@ -30,13 +30,13 @@ def alarm_rates(runs: Sequence[Run], everyone: Sequence[System], settings: Setti
                 continue
             told = run.alarm[run.alarm["sr"] == system.sr].set_index("probe").reindex(list(system.probes))
             flags = told["flagged"].fillna(0).to_numpy(bool)
-            checked = np.array([len(str(text).split()) < len(MEASURES) for text in told["unchecked"].fillna(NOTHING)])
-            if not checked.any():
+            known = np.array([checked(text) for text in told["unchecked"].fillna(NOTHING)])
+            if not known.any():
                 continue
-            rows.append(rate_row(system, "flagged", flags, checked, "all", settings))
+            rows.append(rate_row(system, "flagged", flags, known, "all", settings))
             first, acquired = system.ranks() == 1, ~system.failed
             for at, chosen in (("flagged", flags), ("not flagged", ~flags), ("both", np.ones(len(flags), bool))):
-                group = chosen & checked & acquired & system.mated
+                group = chosen & known & acquired & system.mated
                 if group.any():
                     rows.append(rate_row(system, "rank1", first, group, "all", settings, part="alarm", at=at))
         place += len(run.sr)

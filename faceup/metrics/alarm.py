@@ -72,6 +72,15 @@ class Calibration:
             raise DataError(f"The calibration of the alarm is damaged ({error!r}); make it again.") from error
 
 
+def checked(unchecked: str) -> bool:
+    """Tell of a cell of the column `unchecked` whether any measure was checked.
+
+    >>> checked("agreement"), checked(" ".join(MEASURES))
+    (True, False)
+    """
+    return len(unchecked.split()) < len(MEASURES)
+
+
 def reduced_psnr(enlarged: Image, original: Image) -> float:
     """Return the PSNR in dB of a super-resolved picture reduced (antialiased bicubic) to its original, at most 99.
 

@@ -15,7 +15,7 @@ import jinja2
 import pandas as pd
 
 from faceup.files import whole_or_not_at_all
-from faceup.metrics.alarm import MEASURES
+from faceup.metrics.alarm import MEASURES, checked
 from faceup.metrics.table5 import of_candidates, probes_per_candidate, table5
 from faceup.report.evaluation import read_evaluation
 from faceup.report.panels import Panels
@@ -149,13 +149,13 @@ def _alarm(run: Run) -> list[dict[str, str]]:
     for label in run.sr:
         rows = run.alarm[run.alarm["sr"] == label]
         if len(rows):
-            checked = rows[[len(text.split()) < len(MEASURES) for text in rows["unchecked"]]]
-            counts = {measure: _flagged_for(checked, measure) for measure in MEASURES}
+            some = rows[[checked(text) for text in rows["unchecked"]]]
+            counts = {measure: _flagged_for(some, measure) for measure in MEASURES}
             lines.append(
                 {
                     "method": method_name(label),
-                    "flagged": share(int(checked["flagged"].sum()), len(checked)),
-                    "unchecked": str(len(rows) - len(checked)),
+                    "flagged": share(int(some["flagged"].sum()), len(some)),
+                    "unchecked": str(len(rows) - len(some)),
                     **counts,
                 }
             )

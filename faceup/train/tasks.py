@@ -80,7 +80,7 @@ class SrTask:
 
     def __init__(self, recipe: TrainRecipe, folder: Path, cache: Path, machine: Machine = CPU) -> None:
         self.recipe, self.machine = recipe, machine
-        r = recipe
+        r, surveillance = recipe, recipe.degradation == "surveillance"
         self.net = self._built()
         self.inputs_sha256 = pictures_sha256(folder, recipe)
         if recipe.start:
@@ -90,13 +90,12 @@ class SrTask:
         components = self.net.config if isinstance(self.net, Lcge) else None
 
         def read(first: int, last: int) -> PairSet | SurveillanceSet:
-            if recipe.degradation == "surveillance":
+            if surveillance:
                 faces = FaceSet(folder, first, last, cache=cache)
                 return SurveillanceSet(faces, r.scale, make_ranges(r.degradation_ranges), mix=r.mix)
             return PairSet(folder, first, last, recipe.scale, components=components)
 
         self.train_set, self.validation_set = read(*recipe.train), read(*recipe.validation)
-        surveillance = recipe.degradation == "surveillance"
         self.identities = [IdentityTerm(name, machine.device) for name in r.recognizers if surveillance]
         if r.identity:
             several = len(self.identities) > 1

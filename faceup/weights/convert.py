@@ -27,7 +27,9 @@ class _Kind:
         self.code = code
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.code = {"<": "<", ">": ">", "|": "|", "=": "="}[state[1]] + self.code
+        if (order := state[1]) not in ("<", ">", "|", "="):
+            raise WeightsError(f"it holds arrays of the byte order {order!r}")
+        self.code = order + self.code
 
 
 class _Array:
