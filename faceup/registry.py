@@ -52,9 +52,9 @@ class Options:
                 raise unknown_name(f"setting of {name}", key, known)
 
     def refuse_weights(self, name: str) -> None:
-        """Raise ConfigError when a file was given to a backend that has no weights."""
+        """Raise ConfigError when a file was given to a backend that takes none."""
         if self.weights is not None:
-            raise ConfigError(f"Backend {name!r} has no weights: write {name!r} without ':{self.weights}'.")
+            raise ConfigError(f"Backend {name!r} takes no file: write {name!r} without ':{self.weights}'.")
 
 
 @cache

@@ -24,7 +24,7 @@ SYSTEMS = ("none", "bicubic", "lcge", "mtc", "rcan", "sisn", "sisn-surveillance"
 ALWAYS = {
     *(("sr", name) for name in SYSTEMS),
     ("detect", "mtcnn"),
-    *(("embed", name) for name in ("mobilefacenet", "mobilefacenet-lr")),
+    *(("embed", name) for name in ("mobilefacenet", "mobilefacenet-lr", "mobilefacenet2-lr", "mobilefacenet-duo")),
 }
 
 

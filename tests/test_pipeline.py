@@ -311,7 +311,7 @@ def test_unknown_people_are_searched_and_said_so(sides: tuple[Path, Path]) -> No
         ({"recognizer": "mobilefacnet"}, "did you mean 'mobilefacenet'"),
         ({"similarity": "cosin"}, "did you mean 'cosine'"),
         ({"speed": 11}, "Unknown setting 'speed'"),
-        ({"sr": ["none:x.pt"]}, "has no weights"),
+        ({"sr": ["none:x.pt"]}, "takes no file"),
         ({"sr": ["bicubic"], "sr_options": {"bicubic": {"kernel": 3}}}, "Unknown setting of bicubic 'kernel'"),
         ({"sr": ["bicubic"], "sr_options": {"sins": {}}}, "Unknown SR backend in sr_options 'sins'"),
         ({"sr": ["bicubic"], "sr_options": {"onnx:x.onnx": {}}}, "Unknown SR backend in sr_options 'onnx:x.onnx'"),

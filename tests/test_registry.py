@@ -75,7 +75,7 @@ def test_unknown_settings_and_weights_are_refused() -> None:
         registry.build("sr", "bicubic", Options(extra={"sharpness": 3}))
     with pytest.raises(ConfigError, match="Unknown setting of mtcnn 'max_sides': did you mean 'max_side'"):
         registry.build("detect", "mtcnn", Options(extra={"max_sides": 3}))
-    with pytest.raises(ConfigError, match=r"'bicubic' has no weights: write 'bicubic' without ':w\.pth'"):
+    with pytest.raises(ConfigError, match=r"'bicubic' takes no file: write 'bicubic' without ':w\.pth'"):
         registry.build("sr", "bicubic", Options(weights=Path("w.pth")))
 
 

