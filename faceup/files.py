@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -99,14 +98,32 @@ def _file_at(path: Path, *, follow: bool) -> Path:
     raise DataError(f"{shown(path)}: cannot be written (it is no file but {kind}): {advice}")
 
 
-def refuse_foreign(folder: Path, own: re.Pattern[str], maker: str) -> None:
-    """Raise DataError if a folder that is about to be replaced holds anything else than what its maker writes.
+def refuse_existing(
+    folder: Path,
+    maker: str,
+    mark: str,
+    own: Callable[[str], object],
+    *,
+    force: bool,
+    marked: Callable[[Path], bool] = Path.is_file,
+) -> None:
+    """Raise DataError if a command must not write to `folder`; what another command or a person made is never replaced.
 
     Args:
-        folder: what would be deleted.
-        own: fits the paths of the maker's files, relative to `folder`, with `/`.
-        maker: who writes them, for the message.
+        folder: where to write.
+        maker: the command, for the messages.
+        mark: the file, relative to `folder`, that every folder of the command has.
+        own: tells whether a path relative to `folder`, with `/`, is one of the command's files; asked only where the
+            mark is there.
+        force: the user wants an earlier result replaced.
+        marked: tells of the path of the mark whether it is one.
     """
+    if not os.path.lexists(folder):
+        return
+    if not force:
+        raise DataError(f"{shown(folder)} exists already: choose another folder, or replace it with --force.")
+    if folder.is_symlink() or not marked(folder / mark):
+        raise DataError(f"{shown(folder)} was not made by {maker} (no {mark} of its kind in it): it is not replaced.")
     unlisted: list[OSError] = []
     paths: list[Path] = []
     for here, below, files in os.walk(folder, onerror=unlisted.append):
@@ -114,7 +131,7 @@ def refuse_foreign(folder: Path, own: re.Pattern[str], maker: str) -> None:
         links = [name for name in below if (Path(here) / name).is_symlink()]
         paths += [Path(here) / name for name in (*files, *links)]
     foreign = [Path(error.filename).relative_to(folder).as_posix() for error in unlisted]
-    foreign += [name for path in paths if not own.fullmatch(name := path.relative_to(folder).as_posix())]
+    foreign += [name for path in paths if not own(name := path.relative_to(folder).as_posix())]
     if foreign:
         raise DataError(
             f"{shown(folder)} holds {len(foreign)} files or folders that {maker} did not write, e.g. "

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from faceup.errors import DataError
-from faceup.files import refuse_foreign, shown, whole_folder
+from faceup.files import refuse_existing, shown, whole_folder
 from faceup.frames import write_csv
 from faceup.metrics.table5 import of_candidates, table5
 from faceup.pictures import PictureStore
@@ -105,13 +106,20 @@ class RunResult:
         write_report(folder)
 
 
-def check_target(target: Path, *, force: bool) -> None:
-    """Raise DataError if a run folder must not be written to `target`; nothing that is not a run is ever replaced."""
-    if not os.path.lexists(target):
-        return
-    if not force:
-        raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
-    if target.is_symlink() or not (target / RECORD).is_file():
-        raise DataError(f"{shown(target)} is not a run folder (no {RECORD} in it), so --force does not replace it.")
-    # Somebody's notes, or the very pictures that this run is to read.
-    refuse_foreign(target, _OWN, "`faceup run`")
+def check_target(target: Path, *, force: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raise DataError if a run folder must not be written to `target`; nothing that is not a run is ever replaced.
+
+    Args:
+        target: of the run.
+        force: an earlier run may be replaced.
+        inputs: the pictures that the run is to read; those of an earlier run must not go with it.
+    """
+    refuse_existing(target, "`faceup run`", RECORD, _OWN.fullmatch, force=force)
+    if os.path.lexists(target):
+        replaced = os.path.realpath(target) + os.sep
+        lost = [path for path in inputs if os.path.realpath(path).startswith(replaced)]
+        if lost:
+            raise DataError(
+                f"{shown(lost[0])} is a picture for this run and lies in {shown(target)}, which is to be replaced: "
+                "choose another folder for the run."
+            )

@@ -11,6 +11,7 @@ import pytest
 from faceup import registry
 from faceup.bench import BenchSettings, bench
 from faceup.cli.main import main
+from faceup.defaults import RECOGNIZER
 from faceup.errors import ConfigError, DataError
 
 SMALL = ["--size", "12x10", "--batch", "2", "--rounds", "1", "--device", "cpu"]
@@ -19,7 +20,7 @@ SMALL = ["--size", "12x10", "--batch", "2", "--rounds", "1", "--device", "cpu"]
 def test_rates_come_from_the_times() -> None:
     rates = bench(BenchSettings(sr=("bicubic",), width=12, height=10, batch=3, rounds=2, device="cpu"))
     assert [(rate.stage, rate.backend) for rate in rates] == [
-        ("sr", "bicubic"), ("detect", "mtcnn"), ("embed", "mobilefacenet-lr"),
+        ("sr", "bicubic"), ("detect", "mtcnn"), ("embed", RECOGNIZER),
     ]  # fmt: skip
     for rate in rates:
         assert len(rate.seconds) == 2
@@ -39,7 +40,7 @@ def test_the_command_prints_a_table_and_writes_json(
     assert "made up" not in printed
     written = json.loads(file.read_text(encoding="utf-8"))
     assert [(rate["backend"], rate["engine"]) for rate in written["rates"]] == [
-        ("sisn", "torch"), ("rcan", "torch"), ("mtcnn", "-"), ("mobilefacenet-lr", "-"),
+        ("sisn", "torch"), ("rcan", "torch"), ("mtcnn", "-"), (RECOGNIZER, "-"),
     ]  # fmt: skip
     assert (written["settings"]["width"], written["settings"]["height"]) == (12, 10)
     assert {"faceup", "python", "torch"} <= set(written["versions"])

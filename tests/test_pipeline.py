@@ -16,6 +16,7 @@ from PIL import Image as PilImage
 import faceup
 from faceup import pipeline, registry
 from faceup.cli.main import main
+from faceup.defaults import RECOGNIZER
 from faceup.errors import ConfigError, ContractError, DataError, WeightsError
 from faceup.images import read_image
 from faceup.protocols import detect_all, embed_all
@@ -62,7 +63,7 @@ def test_a_similarity_is_the_cosine_of_the_stages_called_one_by_one(result: face
     from faceup.align import align
     from faceup.detect import chosen_face
 
-    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet-lr", Options())
+    detector, embedder = build("detect", "mtcnn", Options()), build("embed", RECOGNIZER, Options())
     (probe,) = build("sr", "bicubic", Options(scale=4)).upscale([read_image(examples / "probes" / "obama_cam1_1.jpg")])
     vectors = []
     for image in (read_image(examples / "gallery" / "obama_frontal.jpg"), probe):
@@ -128,7 +129,7 @@ def test_the_record_names_inputs_weights_and_versions(saved: Path, examples: Pat
     hashes = {row["sample"]: row["sha256"] for row in record["gallery"]}
     assert hashes["obama_frontal.jpg"] == sha256_hex((examples / "gallery" / "obama_frontal.jpg").read_bytes())
     weights = {w["name"]: w["sha256"] for backend in record["backends"] for w in backend["weights"]}
-    used = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", "mobilefacenet-lr")
+    used = ("mtcnn-pnet", "mtcnn-rnet", "mtcnn-onet", *registry.info("embed", RECOGNIZER).weights)
     assert weights == {name: spec(name).sha256 for name in used}
     assert record["versions"]["torch"]
     assert {"read", "sr", "detect", "embed", "total"} <= set(record["timings"])
@@ -149,7 +150,7 @@ def test_saving_never_replaces_what_is_not_a_run(result: faceup.RunResult, saved
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter1.txt").write_text("years of work")
-    with pytest.raises(DataError, match="not a run folder"):
+    with pytest.raises(DataError, match="not made by `faceup run`"):
         result.save(precious, force=True)
     assert (precious / "chapter1.txt").read_text() == "years of work"
 

@@ -62,3 +62,17 @@ def test_a_folder_called_evaluation_that_is_none_is_kept(tmp_path: Path) -> None
     put(tmp_path, *RUN, "evaluation/essay.txt")
     with pytest.raises(DataError, match=r"that `faceup run` did not write, e\.g\. evaluation/essay\.txt"):
         check_target(tmp_path, force=True)
+
+
+def test_pictures_that_the_run_is_to_read_are_kept(tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    put(run, *RUN)
+    put(elsewhere, "b.jpg")
+    (elsewhere / "a.jpg").symlink_to(run / "table.csv")
+    check_target(run, force=True, inputs=[elsewhere / "b.jpg"])
+    check_target(tmp_path / "new", force=True, inputs=[tmp_path / "new" / "a.jpg"])
+    for path in (run / "pictures" / "0001.jpg", elsewhere / "a.jpg", elsewhere / ".." / "run" / "table.csv"):
+        with pytest.raises(
+            DataError, match=rf"{path.name} is a picture for this run and lies in .*run, which is to be"
+        ):
+            check_target(run, force=True, inputs=[elsewhere / "b.jpg", path])

@@ -12,6 +12,7 @@ import pytest
 import faceup
 from faceup.align import align
 from faceup.detect import chosen_face
+from faceup.defaults import RECOGNIZER
 from faceup.errors import ConfigError
 from faceup.images import read_image
 from faceup.registry import Options, build
@@ -41,7 +42,7 @@ def test_points_move_by_the_rule_of_pixel_centres() -> None:
 def test_the_native_picture_is_embedded_with_bicubics_landmarks(
     result: faceup.RunResult, sides: tuple[Path, Path]
 ) -> None:
-    detector, embedder = build("detect", "mtcnn", Options()), build("embed", "mobilefacenet-lr", Options())
+    detector, embedder = build("detect", "mtcnn", Options()), build("embed", RECOGNIZER, Options())
     native = read_image(sides[1] / "obama_cam1_1.jpg")
     (enlarged,) = build("sr", "bicubic", Options(scale=4)).upscale([native])
     (found,) = detector.detect([enlarged])

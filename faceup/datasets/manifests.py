@@ -13,7 +13,7 @@ from typing import Any
 from faceup.datasets import lfw, lists, plain, scface
 from faceup.datasets.layout import Entry, Kind, Protocol, Wish, linked_folders, pictures, root_folder, some
 from faceup.errors import ConfigError, DataError, unknown_name
-from faceup.files import csv_text, plain_text, refuse_foreign, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, refuse_existing, sha256_hex, shown, whole_folder, whole_or_not_at_all
 from faceup.images import read_bytes
 from faceup.manifest import Listing
 from faceup.types import Role, Sample
@@ -72,15 +72,14 @@ def write_manifests(kind: str, root: Path, wish: Wish, out: Path, *, force: bool
 
 
 def _refuse(out: Path, *, force: bool) -> None:
-    if not os.path.lexists(out):
-        return
-    if not force:
-        raise DataError(f"{shown(out)} exists already: choose another --out, or replace it with --force.")
-    if out.is_symlink() or not _FIRST_LINE.match(_first_line(out / _MARK)):
-        raise DataError(
-            f"{shown(out)} was not made by `faceup manifest make` (no {_MARK} of its kind): it is not replaced."
-        )
-    refuse_foreign(out, _OWN, "`faceup manifest make`")
+    refuse_existing(
+        out,
+        "`faceup manifest make`",
+        _MARK,
+        _OWN.fullmatch,
+        force=force,
+        marked=lambda mark: _FIRST_LINE.match(_first_line(mark)) is not None,
+    )
 
 
 def _first_line(path: Path) -> str:

@@ -25,7 +25,7 @@ from faceup.evaluate.rows import Row, frame
 from faceup.evaluate.splits import split
 from faceup.evaluate.systems import read_runs, run_names, system_names, systems
 from faceup.evaluate.text import markdown
-from faceup.files import refuse_foreign, sha256_hex, shown, whole_folder
+from faceup.files import refuse_existing, sha256_hex, whole_folder
 from faceup.frames import write_csv
 from faceup.report.evaluation import FOLDER, RECORD, Shown, tables
 from faceup.report.html import write_report
@@ -197,10 +197,4 @@ def _plain(table: Shown) -> dict[str, Any]:
 
 def refuse_other(target: Path, *, force: bool) -> None:
     """Raise DataError if an evaluation must not be written to `target`; only a mere evaluation is ever replaced."""
-    if not os.path.lexists(target):
-        return
-    if not force:
-        raise DataError(f"{shown(target)} exists already: choose another --out, or replace it with --force.")
-    if target.is_symlink() or not (target / RECORD).is_file():
-        raise DataError(f"{shown(target)} is not an evaluation (no {RECORD} in it), so it is not replaced.")
-    refuse_foreign(target, re.compile(EVALUATION_FILES), "`faceup evaluate`")
+    refuse_existing(target, "`faceup evaluate`", RECORD, re.compile(EVALUATION_FILES).fullmatch, force=force)

@@ -6,22 +6,22 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from faceup.detect import chosen_face
 from faceup.errors import ConfigError, DataError, unknown_name
-from faceup.files import sha256_hex, shown, whole_folder
+from faceup.files import refuse_existing, sha256_hex, shown, whole_folder
 from faceup.images import decode, read_bytes
 from faceup.manifest import name_parts, read_samples
 from faceup.protocols import Detector
 from faceup.registry import Options, build
 from faceup.runtime.device import pick_device
 from faceup.simulate.camera import camera_cast, encode_jpeg, frame, generator, shoot
-from faceup.simulate.folder import refuse_existing
 from faceup.simulate.presets import PRESETS, Preset
-from faceup.simulate.table import Row, SimulationSummary, write_table
+from faceup.simulate.table import TABLE, Row, SimulationSummary, listed_outputs, write_table
 from faceup.types import Floats, Image, Sample
 
 DETECTOR = "mtcnn"
@@ -79,7 +79,7 @@ def simulate(
     if not os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises where a folder above may not be entered
         raise DataError(f"{shown(source)}: not a folder that can be opened; give a folder of high-definition pictures.")
     _refuse_nested(source, out)
-    with whole_folder(out, lambda existing: refuse_existing(existing, force=force)) as folder:
+    with whole_folder(out, lambda existing: _refuse_existing(existing, force=force)) as folder:
         listing = read_samples(source, "gallery")
         detector: Detector = build("detect", DETECTOR, Options(device=device))
         rows: list[Row] = []
@@ -104,6 +104,16 @@ def _presets(distances: Sequence[str]) -> list[Preset]:
     if len(set(distances)) != len(distances):
         raise ConfigError(f"A distance is named twice: {', '.join(distances)}; name each once.")
     return [PRESETS[name] for name in distances]
+
+
+def _refuse_existing(out: Path, *, force: bool) -> None:
+    """Raise DataError if `out` exists and `force` is not set, or if it holds something that no simulation wrote."""
+
+    @cache
+    def ours() -> set[str]:
+        return {TABLE, *listed_outputs(out)}
+
+    refuse_existing(out, "`faceup simulate`", TABLE, lambda name: name in ours(), force=force)
 
 
 def _refuse_nested(source: Path, out: Path) -> None:

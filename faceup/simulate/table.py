@@ -108,7 +108,7 @@ def listed_outputs(folder: Path) -> set[str]:
         with table.open(encoding="utf-8", newline="") as stream:
             names = [row.get("output") or "" for row in csv.DictReader(stream)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{shown(table)}: cannot be read ({error}); its folder is left alone.") from error
+        raise DataError(f"{shown(table)}: cannot be read ({error}); its folder is not replaced.") from error
     return {plain_text(name) for name in names} - {""}
 
 

@@ -396,7 +396,7 @@ def test_only_an_evaluation_is_replaced(make_run: MakeRun, tmp_path: Path) -> No
     evaluate([run], out, settings=QUICK, plots=False, reports=False, force=True)
     precious = tmp_path / "thesis"
     precious.mkdir()
-    with pytest.raises(DataError, match="is not an evaluation"):
+    with pytest.raises(DataError, match="not made by `faceup evaluate`"):
         evaluate([run], precious, settings=QUICK, plots=False, force=True)
     with pytest.raises(ConfigError, match="--out"):
         evaluate([run, make_run("two")], settings=QUICK)

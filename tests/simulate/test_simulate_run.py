@@ -253,7 +253,7 @@ def test_an_existing_folder_is_refused_and_replaced_only_if_a_simulation_made_al
     with pytest.raises(DataError, match="exists already"):
         simulate(source, out, distances=["d1"])
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(DataError, match=r"1 files that no simulation wrote, e\.g\. .*notes\.txt"):
+    with pytest.raises(DataError, match=r"1 files or folders that `faceup simulate` did not write, e\.g\. notes"):
         simulate(source, out, distances=["d1"], force=True)
     assert contents(out) == {**before, "notes.txt": b"mine"}
     (out / "notes.txt").unlink()
@@ -271,7 +271,7 @@ def test_a_folder_that_no_simulation_made_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(mine)
     (tmp_path / "file").write_text("mine")
     for name in ("mine", "link", "file"):
-        with pytest.raises(DataError, match="left alone"):
+        with pytest.raises(DataError, match="not made by `faceup simulate`"):
             simulate(tmp_path / "in", tmp_path / name, distances=["d1"], force=True)
     assert contents(mine) == {"thesis.txt": b"mine"}
     assert (tmp_path / "file").read_text() == "mine"
