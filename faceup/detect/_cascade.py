@@ -9,6 +9,7 @@ thresholds were tuned with them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,7 +88,8 @@ class Cascade:
         scales = self.scales(images[0].height, images[0].width) if images else []
         if not scales:
             return [Detections.none() for _ in images]
-        with torch.inference_mode(), full_float32():
+        # The setting is the process's own, which threads on a CPU side by side would take from each other.
+        with torch.inference_mode(), full_float32() if self.device.type == "cuda" else nullcontext():
             table = AreaTable(images, self.device)
             return _by_picture(len(images), *self._output(table, self._refined(table, self._proposed(table, scales))))
 

@@ -109,6 +109,15 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
     return run
 
 
+def for_planes(weight: Tensor, channels: int) -> Tensor:
+    """Return the weights (O, C * H * W) of the first matrix product for channels, rows, columns in this order.
+
+    It was trained on columns, rows, channels; H and W are equal.
+    """
+    side = math.isqrt(weight.shape[1] // channels)
+    return weight.reshape(-1, side, side, channels).permute(0, 3, 2, 1).reshape(weight.shape)
+
+
 def onnx_model(net: list[Layer]) -> bytes:
     """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes.
 
@@ -130,9 +139,8 @@ def onnx_model(net: list[Layer]) -> bytes:
         weight = at.weight.numpy()
         if number == 0:
             (x,) = graph.add("Flatten", x)
-            # It was trained on columns, rows, channels in this order, and gets channels, rows, columns.
             side = math.isqrt(weight.shape[1] // len(channels))
-            square = weight.reshape(-1, side, side, len(channels)).transpose(0, 3, 2, 1)
+            square = for_planes(at.weight, len(channels)).numpy().reshape(-1, len(channels), side, side)
             weight = _taking(square, channels).reshape(weight.shape)
         (x,) = graph.add("Gemm", x, graph.constant(weight), graph.constant(at.bias.numpy()), transB=1)
         if at.slopes is not None:
@@ -145,8 +153,8 @@ def _first(graph: OnnxGraph, at: Layer) -> tuple[str, Floats]:
     """Add the first convolution, its PReLU and its max pool.
 
     The pool comes first where it can, since a PReLU of a quarter of the values takes a quarter of the time. The two may
-    be exchanged where the slope is not negative. Where it is, the pool of the PReLU is the greater of two pools: that of
-    the values and that of the values times the slope.
+    be exchanged where the slope is not negative. Where it is negative, the pool of the PReLU is the greater of two: the
+    pool of the values and the pool of the values times the slope.
 
     Returns:
         The name of the result, and the layer's channels (C, D) as sums of those D that the result has.
