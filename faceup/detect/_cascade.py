@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from faceup.detect._area import AreaTable
+from faceup.detect._area_cpu import CpuAreaTable
 from faceup.networks.mtcnn import Network
 from faceup.runtime.device import full_float32
 from faceup.runtime.nms import suppressed
@@ -30,8 +31,11 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 # P-Net's window and its step.
 WINDOW, STRIDE = 12, 2
-# Pixels given to a network at once: what bounds the memory of its features.
+# Pixels of pictures given to P-Net at once, and of crops made at once: what bounds the memory.
 CHUNK = {"cpu": 2**15, "cuda": 2**21}
+CROPS = {"cpu": 2**18, "cuda": 2**21}
+
+Table = AreaTable | CpuAreaTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Cascade:
     ) -> None:
         self.proposal, self.refine, self.output = proposal, refine, output
         self.min_face_size, self.device = min_face_size, device
-        self.chunk = CHUNK[device.type]
+        self.chunk, self.crops = CHUNK[device.type], CROPS[device.type]
 
     def scales(self, height: int, width: int) -> list[float]:
         """Return the scales of the pyramid; none for a picture smaller than the smallest face."""
@@ -90,10 +94,10 @@ class Cascade:
             return [Detections.none() for _ in images]
         # The setting is the process's own, which threads on a CPU side by side would take from each other.
         with torch.inference_mode(), full_float32() if self.device.type == "cuda" else nullcontext():
-            table = AreaTable(images, self.device)
+            table = CpuAreaTable(images) if self.device.type == "cpu" else AreaTable(images, self.device)
             return _by_picture(len(images), *self._output(table, self._refined(table, self._proposed(table, scales))))
 
-    def _proposed(self, table: AreaTable, scales: Sequence[float]) -> Windows:
+    def _proposed(self, table: Table, scales: Sequence[float]) -> Windows:
         found, corrections = [], []
         for scale in scales:
             parts = list(self._at_scale(table, scale))
@@ -106,7 +110,7 @@ class Cascade:
         windows, edges = windows[kept], edges[kept]
         return Windows(windows.picture, _square(_moved(windows.boxes, edges, 0)), windows.scores)
 
-    def _at_scale(self, table: AreaTable, scale: float) -> Iterator[tuple[Windows, Tensor]]:
+    def _at_scale(self, table: Table, scale: float) -> Iterator[tuple[Windows, Tensor]]:
         height, width = int(table.height * scale + 1), int(table.width * scale + 1)
         step = max(1, self.chunk // (height * width))
         for start in range(0, table.count, step):
@@ -119,7 +123,7 @@ class Cascade:
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
             yield Windows(which + start, boxes, scores[which, row, column]), found[which, 1:, row, column]
 
-    def _refined(self, table: AreaTable, windows: Windows) -> Windows:
+    def _refined(self, table: Table, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
         found = self._in_chunks(self.refine, table, windows.picture, crops, 24)
         scores, edges = torch.sigmoid(found[:, 0]), found[:, 1:]
@@ -129,7 +133,7 @@ class Cascade:
         windows, edges = windows[kept], edges[kept]
         return Windows(windows.picture, _square(_moved(windows.boxes, edges, 1)), windows.scores)
 
-    def _output(self, table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
+    def _output(self, table: Table, windows: Windows) -> tuple[Windows, Tensor]:
         windows, crops = _crops(table, windows)
         found = self._in_chunks(self.output, table, windows.picture, crops, 48)
         scores = torch.sigmoid(found[:, 0])
@@ -140,8 +144,8 @@ class Cascade:
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points
 
-    def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
-        step = max(1, self.chunk // side**2)
+    def _in_chunks(self, net: Network, table: Table, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
+        step = max(1, self.crops // side**2)
         # At least one portion, so that no crops give no rows of the right length.
         portions = [slice(start, start + step) for start in range(0, max(len(boxes), 1), step)]
         return torch.cat([net(table.crops(picture[some], boxes[some], side)) for some in portions])
@@ -174,7 +178,7 @@ def _square(boxes: Tensor) -> Tensor:
     return torch.cat([corner, corner + side], dim=1)
 
 
-def _crops(table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
+def _crops(table: Table, windows: Windows) -> tuple[Windows, Tensor]:
     """Return the windows of which something lies inside their picture, and that part in whole pixels."""
     whole = windows.boxes.trunc().long()
     # Boxes count pixels from 1 and include the last.
