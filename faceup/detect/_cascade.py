@@ -8,7 +8,7 @@ thresholds were tuned with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -100,8 +100,7 @@ class Cascade:
     def _proposed(self, table: Table, scales: Sequence[float]) -> Windows:
         found, corrections = [], []
         for scale in scales:
-            parts = list(self._at_scale(table, scale))
-            windows, edges = _joined([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+            windows, edges = self._at_scale(table, scale)
             kept = _suppressed(windows, SAME_SCALE)
             found.append(windows[kept])
             corrections.append(edges[kept])
@@ -110,18 +109,17 @@ class Cascade:
         windows, edges = windows[kept], edges[kept]
         return Windows(windows.picture, _square(_moved(windows.boxes, edges, 0)), windows.scores)
 
-    def _at_scale(self, table: Table, scale: float) -> Iterator[tuple[Windows, Tensor]]:
+    def _at_scale(self, table: Table, scale: float) -> tuple[Windows, Tensor]:
         height, width = int(table.height * scale + 1), int(table.width * scale + 1)
         step = max(1, self.chunk // (height * width))
-        for start in range(0, table.count, step):
-            end = min(start + step, table.count)
-            found = self.proposal(table.reduced(start, end, height, width))
-            scores = torch.sigmoid(found[:, 0])
-            place = (scores >= THRESHOLDS[0]).nonzero()
-            which, row, column = place.unbind(1)
-            corner = place[:, 1:].flip(1).float() * STRIDE
-            boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
-            yield Windows(which + start, boxes, scores[which, row, column]), found[which, 1:, row, column]
+        portions = [(start, min(start + step, table.count)) for start in range(0, table.count, step)]
+        found = torch.cat([self.proposal(table.reduced(*portion, height, width)) for portion in portions])
+        scores = torch.sigmoid(found[:, 0])
+        place = (scores >= THRESHOLDS[0]).nonzero()
+        which, row, column = place.unbind(1)
+        corner = place[:, 1:].flip(1).float() * STRIDE
+        boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
+        return Windows(which, boxes, scores[which, row, column]), found[which, 1:, row, column]
 
     def _refined(self, table: Table, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)

@@ -74,6 +74,17 @@ def test_sums_beyond_31_bits_are_right(make: Make) -> None:
     assert table.crops(torch.tensor([0]), torch.tensor([[2900, 2900, 3000, 3000]]), 24).unique().tolist() == [255.0]
 
 
+@pytest.mark.parametrize("side", [16, 17, 40])
+def test_bins_that_just_fit_into_16_bits_and_larger_ones_are_right(side: int) -> None:
+    white = Image(np.full((6 * side, 6 * side, 3), 255, np.uint8))
+    table = CpuAreaTable([white, white])
+    bins = np.array([side])
+    assert (table._sums(bins, bins) is table._small) == (side == 16)
+    whole = torch.tensor([[0, 0, 6 * side, 6 * side]] * 2)
+    for got in (table.reduced(0, 2, 6, 6), table.crops(torch.tensor([0, 1]), whole, 6)):
+        torch.testing.assert_close(got, torch.full((2, 3, 6, 6), 255.0), rtol=0, atol=1e-4)
+
+
 @KIND
 def test_no_crops(make: Make) -> None:
     none = torch.zeros((0, 4), dtype=torch.int64)
