@@ -28,7 +28,7 @@ _CHANNELS = 3
 # More than what lies in a bin may be in 16 bits.
 _SMALL = 2**16
 # Sums that are worked on at once, so that they stay in the cache.
-_AT_ONCE = 2**18
+_AT_ONCE = 2**19
 # Bins are kept for all lengths below a multiple of this.
 _LENGTHS = 256
 

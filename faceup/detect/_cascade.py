@@ -8,6 +8,7 @@ thresholds were tuned with them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 # P-Net's window and its step.
 WINDOW, STRIDE = 12, 2
 # Pixels of pictures given to P-Net at once, and of crops made at once: what bounds the memory.
-CHUNK = {"cpu": 2**15, "cuda": 2**21}
+CHUNK = {"cpu": 2**14, "cuda": 2**21}
 CROPS = {"cpu": 2**18, "cuda": 2**21}
 
 Table = AreaTable | CpuAreaTable
@@ -114,12 +115,13 @@ class Cascade:
         step = max(1, self.chunk // (height * width))
         portions = [(start, min(start + step, table.count)) for start in range(0, table.count, step)]
         found = torch.cat([self.proposal(table.reduced(*portion, height, width)) for portion in portions])
-        scores = torch.sigmoid(found[:, 0])
-        place = (scores >= THRESHOLDS[0]).nonzero()
+        # Few places are left to compute a score of.
+        place = (found[:, 0] >= math.log(THRESHOLDS[0] / (1 - THRESHOLDS[0]))).nonzero()
         which, row, column = place.unbind(1)
         corner = place[:, 1:].flip(1).float() * STRIDE
         boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
-        return Windows(which, boxes, scores[which, row, column]), found[which, 1:, row, column]
+        chosen = found[which, :, row, column]
+        return Windows(which, boxes, torch.sigmoid(chosen[:, 0])), chosen[:, 1:]
 
     def _refined(self, table: Table, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
