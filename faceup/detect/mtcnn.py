@@ -65,9 +65,9 @@ class Mtcnn:
         threads = torch.get_num_threads() if where.type == "cpu" else 1
         # A picture alone gets all threads. Of several each thread gets a share and goes through the steps alone, since
         # most of the steps are too short to be divided.
-        self.cascade = _cascade(where, min_face_size, threads)
-        self._alone = self.cascade if threads == 1 else _cascade(where, min_face_size, 1)
         self._workers = Workers(threads)
+        self.cascade = _cascade(where, min_face_size, self._workers)
+        self._alone = self.cascade if threads == 1 else _cascade(where, min_face_size, Workers(1))
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return the faces of each picture, in the order of the input; sizes may differ."""
@@ -99,21 +99,21 @@ class Mtcnn:
         return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
 
 
-def _cascade(device: torch.device, min_face_size: int, threads: int) -> Cascade:
-    proposal, refine, output = (_network(name, device, threads) for name in INFO.weights)
+def _cascade(device: torch.device, min_face_size: int, workers: Workers) -> Cascade:
+    proposal, refine, output = (_network(name, device, workers) for name in INFO.weights)
     return Cascade(proposal, refine, output, min_face_size, device)
 
 
-def _network(name: str, device: torch.device, threads: int) -> Network:
+def _network(name: str, device: torch.device, workers: Workers) -> Network:
     net = layers(name.removeprefix("mtcnn-"), store.load(name).tensors)
     if device.type != "cpu":
         return torch_network(net, device)
     if name == "mtcnn-onet" and has_ncnn():
         # It has the only convolutions that are large enough for Winograd's to be faster.
-        opened = open_net(*ncnn_model(net), threads, largest_tiles=False)
-        return vectors(opened, ENDS, len(net[-1].weight))
+        opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
+        return vectors(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
     # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
-    return cpu_network(onnx_model(net), PORTIONS.get(name), threads)
+    return cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from faceup.errors import StageError
+from faceup.runtime.workers import Workers
 
 _OUT_OF_MEMORY = -100
 
@@ -76,19 +77,27 @@ def answer(net: Any, planes: npt.NDArray[np.float32], ends: tuple[str, str]) -> 
     return np.array(out)
 
 
-def vectors(net: Any, ends: tuple[str, str], length: int) -> Callable[[Tensor], Tensor]:
+def vectors(net: Any, ends: tuple[str, str], length: int, workers: Workers | None = None) -> Callable[[Tensor], Tensor]:
     """Return a network that gives a vector for a picture as a function of float32 tensors on the CPU.
 
     Args:
         net: of `open_net`.
         ends: names of the input and the output blob.
         length: of a vector.
+        workers: what shares the pictures; none: they come one after the other.
     """
 
     def run(x: Tensor) -> Tensor:
-        out = np.empty((len(x), length), np.float32)
-        for planes, row in zip(x.numpy(), out, strict=True):
-            row[:] = answer(net, planes, ends)
+        planes, out = x.numpy(), np.empty((len(x), length), np.float32)
+
+        def some(indices: range) -> None:
+            for i in indices:
+                out[i] = answer(net, planes[i], ends)
+
+        if workers is None or len(out) < 2:
+            some(range(len(out)))
+        else:
+            workers.map(some, [range(first, len(out), workers.count) for first in range(workers.count)])
         return torch.from_numpy(out)
 
     return run
