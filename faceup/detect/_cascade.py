@@ -185,7 +185,7 @@ def _crops(table: Table, windows: Windows) -> tuple[Windows, Tensor]:
     start = whole[:, :2].clamp(min=1) - 1
     end = torch.minimum(whole[:, 2:], torch.tensor([table.width, table.height], device=whole.device))
     inside = (end > start).all(dim=1)
-    # Picture by picture, so that a picture's table stays in the cache; best first within each, as they came.
+    # Picture by picture, as `_by_picture` wants them; best first within each, as they came.
     chosen = inside.nonzero()[:, 0]
     chosen = chosen[windows.picture[chosen].sort(stable=True).indices]
     return windows[chosen], torch.cat([start, end], dim=1)[chosen]

@@ -71,13 +71,15 @@ class Mtcnn:
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return the faces of each picture, in the order of the input; sizes may differ."""
-        return run_in_halves(self._found, images)
+        if self._workers.count == 1:
+            return self._searched(images, self.cascade)
+        return run_in_halves(self._side_by_side, images)
 
-    def _found(self, images: Sequence[Image]) -> list[Detections]:
+    def _side_by_side(self, images: Sequence[Image]) -> list[Detections]:
         shares = min(self._workers.count, len(images))
         if shares < 2:
             return self._searched(images, self.cascade)
-        # Every so many, so that large and small ones are spread.
+        # A share is one picture of every few, so that large and small ones are spread.
         parts = self._workers.map(
             lambda first: self._searched(images[first::shares], self._alone, _BATCH_PIXELS // shares), range(shares)
         )

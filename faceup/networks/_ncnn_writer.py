@@ -16,6 +16,7 @@ from torch import Tensor
 INPUT, OUTPUT = "in", "out"
 Setting = int | float | str
 _LEAKY = 2
+_NO_MATRIX_PRODUCT, _NO_WINOGRAD = 32, 64
 
 
 @dataclass(slots=True)
@@ -63,8 +64,9 @@ class NcnnWriter:
         return outputs
 
     def convolution(
-        self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0, upwards: bool = False
-    ) -> str:
+        self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0, upwards: bool = False,
+        direct: bool = False,
+    ) -> str:  # fmt: skip
         """Add a convolution without groups.
 
         Args:
@@ -74,9 +76,13 @@ class NcnnWriter:
             stride: of the window.
             padding: zeros on every side.
             upwards: whether it is the transposed convolution.
+            direct: whether ncnn is to compute it as it stands, neither as Winograd does nor as a matrix product.
         """
         settings = {0: len(weight), 1: weight.shape[-1], 3: stride, 4: padding, 5: int(bias is not None)}
-        y = self.add("Deconvolution" if upwards else "Convolution", [x], {**settings, 6: weight.numel()})
+        settings[6] = weight.numel()
+        if direct:
+            settings[31] = _NO_MATRIX_PRODUCT | _NO_WINOGRAD
+        y = self.add("Deconvolution" if upwards else "Convolution", [x], settings)
         self._store(weight, bias)
         return y
 

@@ -22,7 +22,8 @@ def ncnn_model(net: Sequence[Layer]) -> tuple[str, bytes]:
     x, first, channels = writer.input(), True, 0
     for at in net:
         if at.weight.dim() == 4:
-            x, channels = writer.convolution(x, at.weight, at.bias), len(at.weight)
+            # Three channels are too few for the detours to pay.
+            x, channels = writer.convolution(x, at.weight, at.bias, direct=channels == 0), len(at.weight)
         else:
             x = writer.product(x, for_planes(at.weight, channels) if first else at.weight, at.bias)
             first = False
