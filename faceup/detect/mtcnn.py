@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image as PilImage
+from torch import Tensor
 
 from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
@@ -23,7 +24,7 @@ from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
 from faceup.registry import Options
 from faceup.runtime.batching import by_size, run_in_halves
 from faceup.runtime.engine import has_ncnn
-from faceup.runtime.ncnn_net import open_net, vectors
+from faceup.runtime.ncnn_net import one_by_one, open_net
 from faceup.runtime.onnx_session import cpu_network
 from faceup.runtime.workers import Workers
 from faceup.types import BackendInfo, Detections, Image
@@ -42,6 +43,9 @@ MIN_FACE_SIZE = 20
 MAX_SIDE = 1024
 # Crops that go through a network at a time on the CPU, so that their features stay in the cache.
 PORTIONS = {"mtcnn-rnet": 16, "mtcnn-onet": 4}
+# Sizes, in pixels, of what takes less time in ncnn than in ONNX Runtime: its convolutions are Winograd's, of fewer
+# multiplications, which pays where their tiles are filled and the features stay in the cache.
+NCNN_PIXELS = {"mtcnn-pnet": range(1500, 2**16), "mtcnn-onet": range(48**2, 48**2 + 1)}
 # Pixels searched at once, by all threads together.
 _BATCH_PIXELS = 2_000_000
 
@@ -110,12 +114,20 @@ def _network(name: str, device: torch.device, workers: Workers) -> Network:
     net = layers(name.removeprefix("mtcnn-"), store.load(name).tensors)
     if device.type != "cpu":
         return torch_network(net, device)
-    if name == "mtcnn-onet" and has_ncnn():
-        # It has the only convolutions that are large enough for Winograd's to be faster.
-        opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
-        return vectors(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
     # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
-    return cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
+    common = cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
+    if name not in NCNN_PIXELS or not has_ncnn():
+        return common
+    opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
+    fast = one_by_one(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
+    sizes = NCNN_PIXELS[name]
+
+    def run(x: Tensor) -> Tensor:
+        # A lone picture must not wait for one thread.
+        alone = len(x) == 1 and workers.count > 1
+        return fast(x) if x.shape[2] * x.shape[3] in sizes and not alone else common(x)
+
+    return run
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

@@ -77,27 +77,30 @@ def answer(net: Any, planes: npt.NDArray[np.float32], ends: tuple[str, str]) -> 
     return np.array(out)
 
 
-def vectors(net: Any, ends: tuple[str, str], length: int, workers: Workers | None = None) -> Callable[[Tensor], Tensor]:
-    """Return a network that gives a vector for a picture as a function of float32 tensors on the CPU.
+def one_by_one(
+    net: Any, ends: tuple[str, str], channels: int, workers: Workers | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Return a network as a function of float32 tensors (N, C, H, W) on the CPU.
 
     Args:
         net: of `open_net`.
         ends: names of the input and the output blob.
-        length: of a vector.
+        channels: of the output; it tells the shape when there are no pictures, (0, channels).
         workers: what shares the pictures; none: they come one after the other.
     """
 
     def run(x: Tensor) -> Tensor:
-        planes, out = x.numpy(), np.empty((len(x), length), np.float32)
+        pictures = x.numpy()
 
-        def some(indices: range) -> None:
-            for i in indices:
-                out[i] = answer(net, planes[i], ends)
+        def some(indices: range) -> list[npt.NDArray[np.float32]]:
+            return [answer(net, pictures[i], ends) for i in indices]
 
-        if workers is None or len(out) < 2:
-            some(range(len(out)))
-        else:
-            workers.map(some, [range(first, len(out), workers.count) for first in range(workers.count)])
-        return torch.from_numpy(out)
+        if not len(pictures):
+            return torch.zeros((0, channels))
+        if workers is None or len(pictures) == 1:
+            return torch.from_numpy(np.stack(some(range(len(pictures)))))
+        shares = [range(first, len(pictures), workers.count) for first in range(workers.count)]
+        done = workers.map(some, shares)
+        return torch.from_numpy(np.stack([done[i % workers.count][i // workers.count] for i in range(len(pictures))]))
 
     return run

@@ -49,8 +49,9 @@ def cpu_network(model: bytes, portion: int | None = None, threads: int | None = 
     name = session.get_inputs()[0].name
 
     def run(x: Tensor) -> Tensor:
-        step = portion or max(1, len(x))
-        parts = [session.run(None, {name: x[i : i + step].numpy()})[0] for i in range(0, max(1, len(x)), step)]
-        return torch.from_numpy(np.concatenate(parts))
+        values = x.numpy()
+        step = portion or max(1, len(values))
+        parts = [session.run(None, {name: values[i : i + step]})[0] for i in range(0, max(1, len(values)), step)]
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     return run

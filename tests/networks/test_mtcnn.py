@@ -15,7 +15,7 @@ from faceup.errors import WeightsError
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks.mtcnn import Layer, Network, layers, onnx_model, torch_network
 from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
-from faceup.runtime.ncnn_net import answer, open_net, vectors
+from faceup.runtime.ncnn_net import answer, one_by_one, open_net
 from faceup.runtime.onnx_session import cpu_network
 from faceup.runtime.workers import Workers
 from faceup.weights import store
@@ -56,14 +56,14 @@ def test_the_onnx_model_is_valid(name: str) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_vectors_are_the_same_whoever_computes_them() -> None:
+def test_ncnn_gives_the_same_whoever_computes_it() -> None:
     pytest.importorskip("ncnn")
     net = layers("onet", store.load("mtcnn-onet").tensors)
     opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
     x = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (5, 3, 48, 48)).astype(np.float32))
     wanted = torch_network(net, torch.device("cpu"))(x)
     for workers in (None, Workers(2), Workers(9)):
-        run = vectors(opened, ENDS, 15, workers)
+        run = one_by_one(opened, ENDS, 15, workers)
         torch.testing.assert_close(run(x), wanted, rtol=0, atol=1e-4)
         torch.testing.assert_close(run(x[:1]), wanted[:1], rtol=0, atol=1e-4)
         assert run(x[:0]).shape == (0, 15)
