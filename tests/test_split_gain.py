@@ -11,8 +11,8 @@ import pytest
 
 import faceup
 from faceup.align import align
-from faceup.detect import chosen_face
 from faceup.defaults import RECOGNIZER
+from faceup.detect import chosen_face
 from faceup.errors import ConfigError
 from faceup.images import read_image
 from faceup.registry import Options, build

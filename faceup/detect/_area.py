@@ -1,8 +1,10 @@
-"""Area resampling of many crops of many pictures at once, by summed-area tables.
+"""Area resampling of many crops of many pictures at once, by summed-area tables, on any device.
 
 The mean of every bin is a difference of four entries of its picture's table, so one table serves every scale of a
 pyramid and every crop, and what a crop costs does not depend on its size. The bins are those of
 `torch.nn.functional.interpolate(mode="area")`: bin i of n covers floor(i L / n) to ceil((i + 1) L / n) of a length L.
+
+Everything is done for all crops in a few calls, as a GPU likes it; on a CPU `_area_cpu` takes less time.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class AreaTable:
         table = np.zeros((self.count, self.height + 1, self.width + 1, _CHANNELS), np.int32)
         # OpenCV has no call for a batch; torch's cumulative sums of one take ten times as long.
         for image, sums in zip(images, table, strict=True):
-            _fill(sums, image.pixels)
+            fill(sums, np.asarray(cv2.cvtColor(image.pixels, cv2.COLOR_RGB2RGBA), np.uint8))
+        # The fourth channel was opaque.
+        table[..., 3] = 0
         # The four sums of a place are moved as one number of 16 bytes, which is never computed with.
         self._places = torch.from_numpy(table.reshape(-1)).to(device).view(torch.complex128)
 
@@ -100,15 +104,17 @@ def _means(sums: Tensor, heights: Tensor, widths: Tensor) -> Tensor:
     return means
 
 
-def _fill(sums: npt.NDArray[np.int32], pixels: npt.NDArray[np.uint8]) -> None:
+def fill(sums: npt.NDArray[np.int32], pixels: npt.NDArray[np.uint8]) -> None:
+    """Write the sums (H + 1, W + 1, C) of what is above and to the left in a picture (H, W, C); row and column 0 are 0.
+
+    Where they wrap around, their differences are right as long as what lies between sums up to less than 2**31.
+    """
     if pixels.shape[0] * pixels.shape[1] <= _MOST_PIXELS:
-        cv2.integral(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), sum=sums)
-        # The fourth channel was opaque.
-        sums[..., 3] = 0
+        cv2.integral(pixels, sum=sums)
         return
-    # numpy's sums wrap around, and differences of wrapped sums are right as long as a bin's own sum is small enough.
+    sums[0] = sums[:, 0] = 0
     down = np.cumsum(pixels, axis=0, dtype=np.int32)
-    np.cumsum(down, axis=1, dtype=np.int32, out=sums[1:, 1:, :3])
+    np.cumsum(down, axis=1, dtype=np.int32, out=sums[1:, 1:])
 
 
 def _bins(ranges: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,9 @@ thresholds were tuned with them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from faceup.detect._area import AreaTable
+from faceup.detect._area_cpu import CpuAreaTable
 from faceup.networks.mtcnn import Network
 from faceup.runtime.device import full_float32
 from faceup.runtime.nms import suppressed
@@ -29,8 +32,11 @@ THRESHOLDS = (0.6, 0.7, 0.7)
 SAME_SCALE, ALL_SCALES, REFINED, FINAL = 0.5, 0.7, 0.7, 0.7
 # P-Net's window and its step.
 WINDOW, STRIDE = 12, 2
-# Pixels given to a network at once: what bounds the memory of its features.
-CHUNK = {"cpu": 2**15, "cuda": 2**21}
+# Pixels of pictures given to P-Net at once, and of crops made at once: what bounds the memory.
+CHUNK = {"cpu": 2**14, "cuda": 2**21}
+CROPS = {"cpu": 2**18, "cuda": 2**21}
+
+Table = AreaTable | CpuAreaTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Cascade:
     ) -> None:
         self.proposal, self.refine, self.output = proposal, refine, output
         self.min_face_size, self.device = min_face_size, device
-        self.chunk = CHUNK[device.type]
+        self.chunk, self.crops = CHUNK[device.type], CROPS[device.type]
 
     def scales(self, height: int, width: int) -> list[float]:
         """Return the scales of the pyramid; none for a picture smaller than the smallest face."""
@@ -87,15 +93,15 @@ class Cascade:
         scales = self.scales(images[0].height, images[0].width) if images else []
         if not scales:
             return [Detections.none() for _ in images]
-        with torch.inference_mode(), full_float32():
-            table = AreaTable(images, self.device)
+        # The setting is the process's own, which threads on a CPU side by side would take from each other.
+        with torch.inference_mode(), full_float32() if self.device.type == "cuda" else nullcontext():
+            table = CpuAreaTable(images) if self.device.type == "cpu" else AreaTable(images, self.device)
             return _by_picture(len(images), *self._output(table, self._refined(table, self._proposed(table, scales))))
 
-    def _proposed(self, table: AreaTable, scales: Sequence[float]) -> Windows:
+    def _proposed(self, table: Table, scales: Sequence[float]) -> Windows:
         found, corrections = [], []
         for scale in scales:
-            parts = list(self._at_scale(table, scale))
-            windows, edges = _joined([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+            windows, edges = self._at_scale(table, scale)
             kept = _suppressed(windows, SAME_SCALE)
             found.append(windows[kept])
             corrections.append(edges[kept])
@@ -104,20 +110,20 @@ class Cascade:
         windows, edges = windows[kept], edges[kept]
         return Windows(windows.picture, _square(_moved(windows.boxes, edges, 0)), windows.scores)
 
-    def _at_scale(self, table: AreaTable, scale: float) -> Iterator[tuple[Windows, Tensor]]:
+    def _at_scale(self, table: Table, scale: float) -> tuple[Windows, Tensor]:
         height, width = int(table.height * scale + 1), int(table.width * scale + 1)
         step = max(1, self.chunk // (height * width))
-        for start in range(0, table.count, step):
-            end = min(start + step, table.count)
-            found = self.proposal(table.reduced(start, end, height, width))
-            scores = torch.sigmoid(found[:, 0])
-            place = (scores >= THRESHOLDS[0]).nonzero()
-            which, row, column = place.unbind(1)
-            corner = place[:, 1:].flip(1).float() * STRIDE
-            boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
-            yield Windows(which + start, boxes, scores[which, row, column]), found[which, 1:, row, column]
+        portions = [(start, min(start + step, table.count)) for start in range(0, table.count, step)]
+        found = torch.cat([self.proposal(table.reduced(*portion, height, width)) for portion in portions])
+        # Few places are left to compute a score of.
+        place = (found[:, 0] >= math.log(THRESHOLDS[0] / (1 - THRESHOLDS[0]))).nonzero()
+        which, row, column = place.unbind(1)
+        corner = place[:, 1:].flip(1).float() * STRIDE
+        boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + WINDOW) / scale).floor()], dim=1)
+        chosen = found[which, :, row, column]
+        return Windows(which, boxes, torch.sigmoid(chosen[:, 0])), chosen[:, 1:]
 
-    def _refined(self, table: AreaTable, windows: Windows) -> Windows:
+    def _refined(self, table: Table, windows: Windows) -> Windows:
         windows, crops = _crops(table, windows)
         found = self._in_chunks(self.refine, table, windows.picture, crops, 24)
         scores, edges = torch.sigmoid(found[:, 0]), found[:, 1:]
@@ -127,7 +133,7 @@ class Cascade:
         windows, edges = windows[kept], edges[kept]
         return Windows(windows.picture, _square(_moved(windows.boxes, edges, 1)), windows.scores)
 
-    def _output(self, table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
+    def _output(self, table: Table, windows: Windows) -> tuple[Windows, Tensor]:
         windows, crops = _crops(table, windows)
         found = self._in_chunks(self.output, table, windows.picture, crops, 48)
         scores = torch.sigmoid(found[:, 0])
@@ -138,8 +144,8 @@ class Cascade:
         points = size[:, None] * shares + corner[:, None] - 1
         return Windows(windows.picture[good], _moved(boxes, edges, 1), scores[good]), points
 
-    def _in_chunks(self, net: Network, table: AreaTable, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
-        step = max(1, self.chunk // side**2)
+    def _in_chunks(self, net: Network, table: Table, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
+        step = max(1, self.crops // side**2)
         # At least one portion, so that no crops give no rows of the right length.
         portions = [slice(start, start + step) for start in range(0, max(len(boxes), 1), step)]
         return torch.cat([net(table.crops(picture[some], boxes[some], side)) for some in portions])
@@ -172,14 +178,14 @@ def _square(boxes: Tensor) -> Tensor:
     return torch.cat([corner, corner + side], dim=1)
 
 
-def _crops(table: AreaTable, windows: Windows) -> tuple[Windows, Tensor]:
+def _crops(table: Table, windows: Windows) -> tuple[Windows, Tensor]:
     """Return the windows of which something lies inside their picture, and that part in whole pixels."""
     whole = windows.boxes.trunc().long()
     # Boxes count pixels from 1 and include the last.
     start = whole[:, :2].clamp(min=1) - 1
     end = torch.minimum(whole[:, 2:], torch.tensor([table.width, table.height], device=whole.device))
     inside = (end > start).all(dim=1)
-    # Picture by picture, so that a picture's table stays in the cache; best first within each, as they came.
+    # Picture by picture, as `_by_picture` wants them; best first within each, as they came.
     chosen = inside.nonzero()[:, 0]
     chosen = chosen[windows.picture[chosen].sort(stable=True).indices]
     return windows[chosen], torch.cat([start, end], dim=1)[chosen]

@@ -1,11 +1,12 @@
 """MTCNN with the networks and thresholds of facenet-pytorch (MIT).
 
 The weights are facenet-pytorch's, the cascade is this project's (`_cascade`): the same steps for all pictures of one
-size together. Boxes, landmarks, scores and their order are those of facenet-pytorch's `detect`, called with a picture
-alone, but for the rounding of floats: on 1,224 photos and simulated probes the largest difference was 0.0003 px
-(`tools/check_detector.py`). Rounding could move a box over the edge between two whole pixels, or change which of two
-windows scores higher; then they would differ by more. Two things differ on purpose: a picture smaller than the smallest
-face has no faces, and a window that lies wholly outside its picture is dropped; facenet-pytorch 2.5.3 fails on both.
+size together; on a CPU each thread has its share of the pictures. Boxes, landmarks, scores and their order are those of
+facenet-pytorch's `detect`, called with a picture alone, but for the rounding of floats: on 1,224 photos and simulated
+probes the largest difference was 0.0003 px (`tools/check_detector.py`). Rounding could move a box over the edge between
+two whole pixels, or change which of two windows scores higher; then they would differ by more. Two things differ on
+purpose: a picture smaller than the smallest face has no faces, and a window that lies wholly outside its picture is
+dropped; facenet-pytorch 2.5.3 fails on both.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image as PilImage
+from torch import Tensor
 
 from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
 from faceup.networks.mtcnn import Network, layers, onnx_model, torch_network
+from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
 from faceup.registry import Options
-from faceup.runtime.batching import by_size
+from faceup.runtime.batching import by_size, run_in_halves
+from faceup.runtime.engine import has_ncnn
+from faceup.runtime.ncnn_net import one_by_one, open_net
 from faceup.runtime.onnx_session import cpu_network
+from faceup.runtime.workers import Workers
 from faceup.types import BackendInfo, Detections, Image
 from faceup.weights import store
 
@@ -38,6 +44,11 @@ MIN_FACE_SIZE = 20
 MAX_SIDE = 1024
 # Crops that go through a network at a time on the CPU, so that their features stay in the cache.
 PORTIONS = {"mtcnn-rnet": 16, "mtcnn-onet": 4}
+# Sizes, in pixels, of what takes less time in ncnn than in ONNX Runtime: its convolutions are Winograd's, of fewer
+# multiplications, which pays where their tiles are filled and the features stay in the cache.
+NCNN_PIXELS = {"mtcnn-pnet": range(1500, 2**16), "mtcnn-onet": range(48**2, 48**2 + 1)}
+# Pixels searched at once, by all threads together.
+_BATCH_PIXELS = 2_000_000
 
 
 class Mtcnn:
@@ -56,13 +67,32 @@ class Mtcnn:
             )
         self.max_side = max_side
         where = torch.device(device)
-        proposal, refine, output = (_network(name, where) for name in INFO.weights)
-        self.cascade = Cascade(proposal, refine, output, min_face_size, where)
+        threads = torch.get_num_threads() if where.type == "cpu" else 1
+        # A picture alone gets all threads. Of several each thread gets a share and goes through the steps alone, since
+        # most of the steps are too short to be divided.
+        self._workers = Workers(threads)
+        self.cascade = _cascade(where, min_face_size, self._workers)
+        self._alone = self.cascade if threads == 1 else _cascade(where, min_face_size, Workers(1))
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return the faces of each picture, in the order of the input; sizes may differ."""
+        if self._workers.count == 1:
+            return self._searched(images, self.cascade)
+        return run_in_halves(self._side_by_side, images)
+
+    def _side_by_side(self, images: Sequence[Image]) -> list[Detections]:
+        shares = min(self._workers.count, len(images))
+        if shares < 2:
+            return self._searched(images, self.cascade)
+        # A share is one picture of every few, so that large and small ones are spread.
+        parts = self._workers.map(
+            lambda first: self._searched(images[first::shares], self._alone, _BATCH_PIXELS // shares), range(shares)
+        )
+        return [parts[i % shares][i // shares] for i in range(len(images))]
+
+    def _searched(self, images: Sequence[Image], cascade: Cascade, pixels: int = _BATCH_PIXELS) -> list[Detections]:
         small = [self._reduced(image) for image in images]
-        found = by_size(small, self.cascade.detect)
+        found = by_size(small, cascade.detect, pixels=pixels)
         return [_scaled_back(d, s, image) for d, s, image in zip(found, small, images, strict=True)]
 
     def _reduced(self, image: Image) -> Image:
@@ -76,12 +106,29 @@ class Mtcnn:
         return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
 
 
-def _network(name: str, device: torch.device) -> Network:
+def _cascade(device: torch.device, min_face_size: int, workers: Workers) -> Cascade:
+    proposal, refine, output = (_network(name, device, workers) for name in INFO.weights)
+    return Cascade(proposal, refine, output, min_face_size, device)
+
+
+def _network(name: str, device: torch.device, workers: Workers) -> Network:
     net = layers(name.removeprefix("mtcnn-"), store.load(name).tensors)
     if device.type != "cpu":
         return torch_network(net, device)
     # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
-    return cpu_network(onnx_model(net), PORTIONS.get(name))
+    common = cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
+    if name not in NCNN_PIXELS or not has_ncnn():
+        return common
+    opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
+    fast = one_by_one(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
+    sizes = NCNN_PIXELS[name]
+
+    def run(x: Tensor) -> Tensor:
+        # A lone picture must not wait for one thread.
+        alone = len(x) == 1 and workers.count > 1
+        return fast(x) if x.shape[2] * x.shape[3] in sizes and not alone else common(x)
+
+    return run
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

@@ -109,6 +109,15 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
     return run
 
 
+def for_planes(weight: Tensor, channels: int) -> Tensor:
+    """Return the weights (O, C * H * W) of the first matrix product for channels, rows, columns in this order.
+
+    It was trained on columns, rows, channels; H and W are equal.
+    """
+    side = math.isqrt(weight.shape[1] // channels)
+    return weight.reshape(-1, side, side, channels).permute(0, 3, 2, 1).reshape(weight.shape)
+
+
 def onnx_model(net: list[Layer]) -> bytes:
     """Return the network as an ONNX model with one input, `x`, and one output; see `torch_network` for the shapes.
 
@@ -130,9 +139,8 @@ def onnx_model(net: list[Layer]) -> bytes:
         weight = at.weight.numpy()
         if number == 0:
             (x,) = graph.add("Flatten", x)
-            # It was trained on columns, rows, channels in this order, and gets channels, rows, columns.
             side = math.isqrt(weight.shape[1] // len(channels))
-            square = weight.reshape(-1, side, side, len(channels)).transpose(0, 3, 2, 1)
+            square = for_planes(at.weight, len(channels)).numpy().reshape(-1, len(channels), side, side)
             weight = _taking(square, channels).reshape(weight.shape)
         (x,) = graph.add("Gemm", x, graph.constant(weight), graph.constant(at.bias.numpy()), transB=1)
         if at.slopes is not None:
@@ -144,15 +152,58 @@ def onnx_model(net: list[Layer]) -> bytes:
 def _first(graph: OnnxGraph, at: Layer) -> tuple[str, Floats]:
     """Add the first convolution, its PReLU and its max pool.
 
-    The pool comes first where it can, since a PReLU of a quarter of the values takes a quarter of the time: the two may
-    be exchanged where the slope is not negative. So this is two convolutions, of the channels whose pool comes first
-    and of the others, the latter with as many of the former as fill a block.
+    The pool comes first where it can, since a PReLU of a quarter of the values takes a quarter of the time. The two may
+    be exchanged where the slope is not negative. Where it is negative, the pool of the PReLU is the greater of two: the
+    pool of the values and the pool of the values times the slope.
 
     Returns:
         The name of the result, and the layer's channels (C, D) as sums of those D that the result has.
     """
     assert at.slopes is not None
     slopes, weight, bias = at.slopes.numpy(), at.weight.numpy(), at.bias.numpy()
+    if _whole_blocks(len(slopes) + int((slopes < 0).sum())) == _whole_blocks(len(slopes)):
+        return _first_as_one(graph, at.pool, weight, bias, slopes)
+    return _first_as_two(graph, at.pool, weight, bias, slopes)
+
+
+def _first_as_one(graph: OnnxGraph, pool: int, weight: Floats, bias: Floats, slopes: Floats) -> tuple[str, Floats]:
+    """Add it as one convolution, in which every negative slope has a second channel.
+
+    What follows is relu(Az) + bz of its pooled channels z: with a channel u and its second one v, max(u, v) =
+    relu(u - v) + v stands in the second one's place, and alone it is relu((1 - a) u) + a u, or, where the slope a is
+    above 1, relu((a - 1) u) - a u, the negative of what is wanted.
+    """
+    negative = np.flatnonzero(slopes < 0)
+    count, width = len(slopes), _whole_blocks(len(slopes) + len(negative))
+    spare = width - count - len(negative)
+    kernels = np.concatenate([weight, weight[negative] * slopes[negative, None, None, None]])
+    biases = np.concatenate([bias, bias[negative] * slopes[negative]])
+    held = np.pad(kernels, ((0, spare), (0, 0), (0, 0), (0, 0))), np.pad(biases, (0, spare))
+    (x,) = graph.add("Conv", "x", *(graph.constant(values) for values in held))
+    x = _pooled(graph, x, pool)
+    place = np.arange(count)
+    place[negative] = np.arange(count, count + len(negative))
+    bent, straight, channels = (np.zeros(shape, np.float32) for shape in ((width, width), width, (count, width)))
+    for channel, (slope, at) in enumerate(zip(slopes, place, strict=True)):
+        sign = -1 if slope > 1 else 1
+        channels[channel, at] = sign
+        bent[at, channel] = 1 if slope < 0 else sign * (1 - slope)
+        if slope < 0:
+            bent[at, at] = -1
+        straight[at] = 1 if slope < 0 else sign * slope
+    (rising,) = graph.add("Conv", x, graph.constant(bent[:, :, None, None]))
+    (rising,) = graph.add("Relu", rising)
+    (x,) = graph.add("Conv", x, graph.constant(straight[:, None, None, None]), group=width)
+    (x,) = graph.add("Add", x, rising)
+    return x, channels
+
+
+def _first_as_two(graph: OnnxGraph, pool: int, weight: Floats, bias: Floats, slopes: Floats) -> tuple[str, Floats]:
+    """Add it as two convolutions, where second channels would need more blocks than there are.
+
+    They are of the channels whose pool comes first and of the others, the latter with as many of the former as fill a
+    block.
+    """
     ascending = np.argsort(slopes, kind="stable")
     late = _whole_blocks(int((slopes < 0).sum()))
     parts, sums = [], []
@@ -164,10 +215,10 @@ def _first(graph: OnnxGraph, at: Layer) -> tuple[str, Floats]:
         bent = np.pad(slopes[chosen], (0, spare))
         (x,) = graph.add("Conv", "x", graph.constant(kernels), graph.constant(np.pad(bias[chosen], (0, spare))))
         if pool_first:
-            x, factor = add_bend(graph, _pooled(graph, x, at.pool), bent)
+            x, factor = add_bend(graph, _pooled(graph, x, pool), bent)
         else:
             x, factor = add_bend(graph, x, _below_one(bent))
-            x = _pooled(graph, x, at.pool)
+            x = _pooled(graph, x, pool)
         parts.append(x)
         share = np.zeros((len(slopes), len(bent)), np.float32)
         share[chosen, np.arange(len(chosen))] = factor[: len(chosen)]

@@ -7,28 +7,26 @@
 The forward of the network is traced; layers that ncnn has are written as they are, the split attention in a form that
 suits it. A network with anything else in it is refused, and its backend stays with torch. Nothing here needs ncnn.
 
-A .param file is a text with one line a layer (type, name, numbers of inputs and outputs, their names, settings by
-number); the weights follow each other in the order of the layers. The numbers are in ncnn's documentation of operators.
+The numbers of settings are in ncnn's documentation of operators; `faceup.networks._ncnn_writer` writes the files.
 """
 
 from __future__ import annotations
 
 import operator
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from faceup.errors import ConfigError
+from faceup.networks._ncnn_writer import INPUT, OUTPUT, NcnnWriter, Setting
 from faceup.networks.sisn import SplitAttention
 
-INPUT, OUTPUT = "in", "out"
-Setting = int | float | str
+__all__ = ["INPUT", "OUTPUT", "NcnnGraph", "UntranslatableError", "ncnn_graph"]
+
 _RELU, _LEAKY, _SIGMOID = 1, 2, 4
 _ADD, _MULTIPLY, _DIVIDE = 0, 2, 3
 _ARITHMETIC: dict[Any, int] = {operator.add: _ADD, operator.mul: _MULTIPLY, operator.truediv: _DIVIDE}
@@ -55,97 +53,12 @@ class NcnnGraph:
     skip: int
 
 
-@dataclass(slots=True)
-class _Layer:
-    kind: str
-    inputs: list[str]
-    outputs: list[str]
-    settings: dict[int, str]
-
-
-@dataclass(slots=True)
-class _Writer:
-    layers: list[_Layer] = field(default_factory=list)
-    weights: bytearray = field(default_factory=bytearray)
-    blobs: int = 0
-
-    def add(self, kind: str, inputs: Sequence[str], settings: Mapping[int, Setting] | None = None) -> str:
-        return self.add_many(kind, inputs, 1, settings)[0]
-
-    def add_many(
-        self, kind: str, inputs: Sequence[str], count: int, settings: Mapping[int, Setting] | None = None
-    ) -> list[str]:
-        outputs = [f"b{self.blobs + i}" for i in range(count)]
-        self.blobs += count
-        # ncnn tells a float from a whole number by its point.
-        told = {
-            key: f"{value:e}" if isinstance(value, float) else str(value) for key, value in (settings or {}).items()
-        }
-        self.layers.append(_Layer(kind, list(inputs), outputs, told))
-        return outputs
-
-    def convolution(self, x: str, weight: Tensor, bias: Tensor | None, layer: nn.Conv2d | nn.ConvTranspose2d) -> str:
-        """Add a convolution with the weights given and everything else as `layer` has it; no groups."""
-        upwards = isinstance(layer, nn.ConvTranspose2d)
-        kernel, stride, padding = (_square(value) for value in (layer.kernel_size, layer.stride, layer.padding))
-        if upwards:
-            weight = weight.transpose(0, 1)  # ncnn has outputs first in both
-        settings = {0: weight.shape[0], 1: kernel, 3: stride, 4: padding, 5: int(bias is not None), 6: weight.numel()}
-        y = self.add("Deconvolution" if upwards else "Convolution", [x], settings)
-        self._store(weight, bias)
-        return y
-
-    def product(self, x: str, layer: nn.Conv2d) -> str:
-        """Add a 1 x 1 convolution of a vector."""
-        settings = {0: layer.out_channels, 1: int(layer.bias is not None), 2: layer.weight.numel()}
-        y = self.add("InnerProduct", [x], settings)
-        self._store(layer.weight, layer.bias)
-        return y
-
-    def activate(self, y: str, kind: int, slope: float = 0.0) -> None:
-        """Let the layer that has just made `y` end with an activation."""
-        settings = next(layer for layer in reversed(self.layers) if y in layer.outputs).settings
-        settings[9] = str(kind)
-        if kind == _LEAKY:
-            settings[-23310] = f"1,{slope:e}"
-
-    def _store(self, weight: Tensor, bias: Tensor | None) -> None:
-        # Four zero bytes before a weight say that it is float32; a bias has no such mark.
-        self.weights += bytes(4) + _floats(weight)
-        if bias is not None:
-            self.weights += _floats(bias)
-
-    def text(self, output: str) -> str:
-        """Return the layers; where several read one blob ncnn wants a layer that hands it out."""
-        readers = Counter(name for layer in self.layers for name in layer.inputs)
-        left: dict[str, list[str]] = {}
-        lines: list[str] = []
-        blobs = 0
-
-        def line(kind: str, inputs: list[str], outputs: list[str], settings: dict[int, str]) -> None:
-            nonlocal blobs
-            blobs += len(outputs)
-            told = [f"{key}={value}" for key, value in settings.items()]
-            counts = [str(len(inputs)), str(len(outputs))]
-            names = [OUTPUT if name == output else name for name in inputs + outputs]
-            lines.append(" ".join([kind, f"layer{len(lines)}", *counts, *names, *told]))
-
-        for layer in self.layers:
-            inputs = [left[name].pop() if name in left else name for name in layer.inputs]
-            line(layer.kind, inputs, layer.outputs, layer.settings)
-            for name in layer.outputs:
-                if readers[name] > 1:
-                    left[name] = [f"{name}_{i}" for i in range(readers[name])]
-                    line("Split", [name], left[name][::-1], {})
-        return "\n".join(["7767517", f"{len(lines)} {blobs}", *lines, ""])
-
-
-def _floats(values: Tensor) -> bytes:
-    return np.ascontiguousarray(values.detach().cpu().float().numpy(), "<f4").tobytes()
-
-
 def _parts(count: int) -> dict[int, Setting]:
     return {-23300: ",".join([str(count), *["-233"] * count])}
+
+
+def _parameters(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[Tensor, Tensor | None]:
+    return layer.weight, layer.bias
 
 
 def _square(value: Any) -> int:
@@ -164,7 +77,7 @@ class _Translation:
     """Goes through the nodes of a traced network and writes each."""
 
     def __init__(self, net: nn.Module) -> None:
-        self.net, self.writer = net, _Writer()
+        self.net, self.writer = net, NcnnWriter()
         self.blob: dict[fx.Node, str] = {}
         self.flat: set[str] = set()  # vectors, one value a channel
         self.bicubic: dict[fx.Node, int] = {}
@@ -179,8 +92,7 @@ class _Translation:
             if self._does_nothing(node):
                 node.replace_all_uses_with(node.args[0])
             elif node.op == "placeholder":
-                self.blob[node] = INPUT
-                self.writer.layers.append(_Layer("Input", [], [INPUT], {}))
+                self.blob[node] = self.writer.input()
             elif node.op == "output":
                 last = self._of(node.args[0])
             else:
@@ -232,9 +144,21 @@ class _Translation:
             if isinstance(layer, nn.ConvTranspose2d) and set(layer.output_padding) != {0}:
                 raise UntranslatableError(f"{layer}")
             if x in self.flat and isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
-                return self._vector(writer.product(x, layer))
-            return writer.convolution(x, layer.weight, layer.bias, layer)
+                return self._vector(writer.product(x, *_parameters(layer)))
+            return self._convolution(x, layer, slice(None))
         return None
+
+    def _convolution(self, x: str, layer: nn.Conv2d | nn.ConvTranspose2d, own: slice) -> str:
+        """Write those outputs of a convolution; all of them of one that enlarges."""
+        weight, bias = _parameters(layer)
+        upwards = isinstance(layer, nn.ConvTranspose2d)
+        if upwards:
+            weight = weight.transpose(0, 1)  # ncnn has outputs first in both
+        stride, padding = _square(layer.stride), _square(layer.padding)
+        _square(layer.kernel_size)  # refuses another
+        return self.writer.convolution(
+            x, weight[own], None if bias is None else bias[own], stride=stride, padding=padding, upwards=upwards
+        )
 
     def _function(self, node: fx.Node) -> str | None:
         target, args, writer = node.target, node.args, self.writer
@@ -300,17 +224,17 @@ class _Translation:
         writer, c, r = self.writer, layer.channels, layer.radix
         if not isinstance(layer.bn0, nn.Identity) or not isinstance(layer.bn1, nn.Identity):
             raise UntranslatableError("batch norms that are not folded")
-        bias = layer.conv.bias
         splits = []
         for k, part in enumerate(writer.add_many("Slice", [x], r, _parts(r)) if r > 1 else [x]):
-            own = slice(k * c, (k + 1) * c)
-            y = writer.convolution(part, layer.conv.weight[own], None if bias is None else bias[own], layer.conv)
+            y = self._convolution(part, layer.conv, slice(k * c, (k + 1) * c))
             writer.activate(y, _RELU)
             splits.append(y)
         pooled = [self._pooled(y) for y in splits]
-        hidden = writer.product(writer.add("Eltwise", pooled, {0: 1}) if r > 1 else pooled[0], layer.conv1x1_1)
+        hidden = writer.product(
+            writer.add("Eltwise", pooled, {0: 1}) if r > 1 else pooled[0], *_parameters(layer.conv1x1_1)
+        )
         writer.activate(hidden, _RELU)
-        logits = writer.add("Reshape", [writer.product(hidden, layer.conv1x1_2)], {0: c, 1: r})
+        logits = writer.add("Reshape", [writer.product(hidden, *_parameters(layer.conv1x1_2))], {0: c, 1: r})
         weights = writer.add("Reshape", [writer.add("Softmax", [logits], {0: 0, 1: 1})], {0: c * r})
         each = writer.add_many("Slice", [weights], r, _parts(r)) if r > 1 else [weights]
         total = None

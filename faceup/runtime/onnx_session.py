@@ -37,19 +37,21 @@ def open_session(model: bytes, device: str, threads: int | None = None) -> ort.I
     return ort.InferenceSession(model, options, providers=[*providers, "CPUExecutionProvider"])
 
 
-def cpu_network(model: bytes, portion: int | None = None) -> Callable[[Tensor], Tensor]:
+def cpu_network(model: bytes, portion: int | None = None, threads: int | None = None) -> Callable[[Tensor], Tensor]:
     """Return a model of one input and one output as a function of float32 tensors on the CPU; see `open_session`.
 
     Args:
         model: the file's content.
         portion: rows that go through it at a time, so few that their features stay in the cache; None: all.
+        threads: of one run; None: torch's.
     """
-    session = open_session(model, "cpu")
+    session = open_session(model, "cpu", threads)
     name = session.get_inputs()[0].name
 
     def run(x: Tensor) -> Tensor:
-        step = portion or max(1, len(x))
-        parts = [session.run(None, {name: x[i : i + step].numpy()})[0] for i in range(0, max(1, len(x)), step)]
-        return torch.from_numpy(np.concatenate(parts))
+        values = x.numpy()
+        step = portion or max(1, len(values))
+        parts = [session.run(None, {name: values[i : i + step]})[0] for i in range(0, max(1, len(values)), step)]
+        return torch.from_numpy(parts[0] if len(parts) == 1 else np.concatenate(parts))
 
     return run

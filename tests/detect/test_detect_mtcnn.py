@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage import data as skimage_data
 
 from faceup.detect import chosen_face
@@ -71,6 +74,49 @@ def test_one_by_one_is_the_same_as_all_at_once(mtcnn: Mtcnn, faces: list[Image])
         np.testing.assert_allclose(found.landmarks, alone.landmarks, atol=0.05)
         np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
     assert [len(found) >= 1 for found in together] == [True] * 4 + [False, False, True]
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("ncnn", [True, False])
+def test_threads_and_engine_change_nothing(
+    count: int, ncnn: bool, mtcnn: Mtcnn, faces: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(count)
+    with monkeypatch.context() as patch:
+        if not ncnn:
+            patch.setitem(sys.modules, "ncnn", None)
+        detector = build(Options())
+    images = [*faces, noise(10, 300), *faces[:2]]
+    for got, image in zip(detector.detect(images), images, strict=True):
+        [wanted] = mtcnn.detect([image])
+        assert len(got) == len(wanted)
+        np.testing.assert_allclose(got.boxes, wanted.boxes, atol=0.05)
+        np.testing.assert_allclose(got.landmarks, wanted.landmarks, atol=0.05)
+        np.testing.assert_allclose(got.scores, wanted.scores, atol=1e-4)
+    assert torch.get_num_threads() == count
+
+
+@pytest.mark.usefixtures("threads")
+def test_pictures_that_fit_one_at_a_time_only_are_searched_one_at_a_time(
+    faces: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    detector = build(Options())
+    wanted = [len(found) for found in detector.detect(faces)]
+
+    def full(images: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(detector._alone, "detect", full)
+    assert [len(found) for found in detector.detect(faces)] == wanted
 
 
 def test_no_pictures(mtcnn: Mtcnn) -> None:

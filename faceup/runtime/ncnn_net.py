@@ -1,0 +1,106 @@
+"""Networks in ncnn, on the CPU."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from faceup.errors import StageError
+from faceup.runtime.workers import Workers
+
+_OUT_OF_MEMORY = -100
+
+
+def open_net(param: str, weights: bytes, threads: int, *, largest_tiles: bool = True) -> Any:
+    """Return a network for so many threads a picture, which ncnn fixes when it loads the weights.
+
+    Args:
+        param: the layers as text.
+        weights: all weights.
+        threads: of one picture.
+        largest_tiles: whether Winograd's convolutions may work on tiles of 6 x 6 outputs; on small pictures much of
+            such a tile lies outside.
+
+    Raises:
+        StageError: ncnn does not load it.
+    """
+    import ncnn
+
+    net = ncnn.Net()
+    option = net.opt
+    option.num_threads = threads
+    option.use_vulkan_compute = False
+    # 16 bits are not enough for features that go through a hundred layers.
+    option.use_fp16_storage = option.use_fp16_packed = option.use_fp16_arithmetic = False
+    option.use_bf16_storage = False
+    option.use_winograd63_convolution = largest_tiles
+    # ncnn's reader of weights in memory is newer than its reader of files.
+    with tempfile.TemporaryDirectory(prefix="faceup-") as name:
+        layers, values = Path(name) / "net.param", Path(name) / "net.bin"
+        layers.write_text(param, encoding="ascii")
+        values.write_bytes(weights)
+        if net.load_param(str(layers)) or net.load_model(str(values)):
+            raise StageError("ncnn does not load the network that was written for it; use engine 'torch'.")
+    return net
+
+
+def answer(net: Any, planes: npt.NDArray[np.float32], ends: tuple[str, str]) -> npt.NDArray[np.float32]:
+    """Return a network's output for one picture.
+
+    Args:
+        net: of `open_net`.
+        planes: contiguous (C, H, W).
+        ends: names of the input and the output blob.
+
+    Raises:
+        MemoryError: there is not enough.
+        StageError: ncnn fails otherwise.
+    """
+    import ncnn
+
+    extractor = net.create_extractor()
+    # A copy of ncnn's own: its layers may work in place, and its rows of planes are aligned.
+    extractor.input(ends[0], ncnn.Mat(planes).clone())
+    status, out = extractor.extract(ends[1])
+    if status == _OUT_OF_MEMORY:
+        raise MemoryError("ncnn: out of memory")
+    if status:
+        _, height, width = planes.shape
+        raise StageError(f"ncnn fails on a picture of {width} x {height} px (status {status}).")
+    return np.array(out)
+
+
+def one_by_one(
+    net: Any, ends: tuple[str, str], channels: int, workers: Workers | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Return a network as a function of float32 tensors (N, C, H, W) on the CPU.
+
+    Args:
+        net: of `open_net`.
+        ends: names of the input and the output blob.
+        channels: of the output; it tells the shape when there are no pictures, (0, channels).
+        workers: what shares the pictures; none: they come one after the other.
+    """
+
+    def run(x: Tensor) -> Tensor:
+        pictures = x.numpy()
+
+        def some(indices: range) -> list[npt.NDArray[np.float32]]:
+            return [answer(net, pictures[i], ends) for i in indices]
+
+        if not len(pictures):
+            return torch.zeros((0, channels))
+        if workers is None or len(pictures) == 1:
+            return torch.from_numpy(np.stack(some(range(len(pictures)))))
+        shares = [range(first, len(pictures), workers.count) for first in range(workers.count)]
+        done = workers.map(some, shares)
+        return torch.from_numpy(np.stack([done[i % workers.count][i // workers.count] for i in range(len(pictures))]))
+
+    return run
