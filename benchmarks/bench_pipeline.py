@@ -143,8 +143,9 @@ def measure(
         threads=threads,
         notes=[
             "The plain composition has faceup's own networks, weights and alignment: SISN in the official code's "
-            "structure, facenet-pytorch's MTCNN, MobileFaceNet, one picture at a time. SISN of full size has seeded "
-            "weights that add a few grey levels to bicubic, so its rank-1 is about bicubic's.",
+            "structure, facenet-pytorch's MTCNN, MobileFaceNet, one picture at a time. Both embed with "
+            "`mobilefacenet`; the default recogniser is two such networks. SISN of full size has seeded weights that "
+            "add a few grey levels to bicubic, so its rank-1 is about bicubic's.",
             "faceup loads its networks anew in every run; that is counted with its gallery, not with its probes. The "
             "others load them once, at their start.",
             "A system that finds no face in a probe has no embedding to compute, and is quick for that reason: read "
