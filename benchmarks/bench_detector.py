@@ -79,12 +79,13 @@ def measure(
     """Return the record."""
     import facenet_pytorch
 
-    tables, large = [], []
+    tables, bars = [], []
     for count in threads:
         # ONNX Runtime takes its threads when the detector is built.
         method.set_threads(count)
         peer, own = facenet_pytorch.MTCNN(keep_all=True), Mtcnn("cpu")
         rows: list[dict[str, Cell]] = []
+        large = []
         for size in batches:
             batch = [images[i % len(images)] for i in range(size)]
             stacked = np.stack([image.pixels for image in batch])
@@ -109,13 +110,16 @@ def measure(
             Column("apart", "pictures that differ"),
         ]
         tables.append(Table(f"Threads: {count}", columns, rows))
-    text = f"faceup's detector at batches of {BAR_FROM} and more, times as fast as facenet-pytorch's"
+        text = (
+            f"threads: {count}, batches of {BAR_FROM} and more: faceup's detector, times as fast as facenet-pytorch's"
+        )
+        bars.append(Bar(text, "at least", BAR, min(large, default=None), "times"))
     return method.record(
         "detector",
         "MTCNN with the same networks and thresholds on batches of crops of 168 x 224 px, as facenet-pytorch runs it "
         "and as faceup does.",
         tables,
-        [Bar(text, "at least", BAR, min(large, default=None))],
+        bars,
         inputs=inputs,
         inputs_sha256=method.digest(image.pixels.tobytes() for image in images),
         rounds=rounds,

@@ -105,7 +105,7 @@ def refuse_existing(
     own: Callable[[str], object],
     *,
     force: bool,
-    marked: Callable[[Path], bool] = Path.is_file,
+    marked: Callable[[Path], bool] = os.path.isfile,  # Path.is_file raises where a folder may not be entered
 ) -> None:
     """Raise DataError if a command must not write to `folder`; what another command or a person made is never replaced.
 

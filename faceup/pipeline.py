@@ -235,6 +235,7 @@ class _Run:
             alarm=alarm_table({label: embedded[label] for label in self.sr}, self.consistency, frame, record),
             shared=pd.concat([shared[label] for label in self.sr], ignore_index=True) if shared else None,
             searches={label: self.searches[label] for label in self.sr} if self.searches else None,
+            inputs=tuple(sample.path for side in (self.gallery, self.probes) for sample in side.samples),
         )
 
     def _order(self) -> list[str]:

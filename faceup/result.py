@@ -50,6 +50,7 @@ class RunResult:
         searches: where there were too many comparisons to keep each, what was kept of them by SR system; `similarity`
             then has every probe's own person and the best other people.
         shared: with `split_gain`, the same as `similarity` with the same landmarks for every SR system.
+        inputs: the files of the pictures that were read.
     """
 
     similarity: pd.DataFrame
@@ -59,6 +60,7 @@ class RunResult:
     alarm: pd.DataFrame | None = None
     shared: pd.DataFrame | None = None
     searches: dict[str, Searched] | None = None
+    inputs: tuple[Path, ...] = ()
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -81,7 +83,7 @@ class RunResult:
             DataError: the folder exists, or it cannot be written.
         """
         target = Path(folder)
-        with whole_folder(target, lambda existing: check_target(existing, force=force)) as staging:
+        with whole_folder(target, lambda existing: check_target(existing, force=force, inputs=self.inputs)) as staging:
             self._write_into(staging)
         return target
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceup.errors import DataError
-from faceup.files import csv_text, plain_text, refuse_foreign, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from faceup.files import csv_text, plain_text, refuse_existing, sha256_hex, shown, whole_folder, whole_or_not_at_all
 
 
 @given(st.binary(max_size=30))
@@ -226,22 +226,41 @@ def test_the_file_behind_an_open_stream_is_not_replaced(folder: str, tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["printed.txt"]
 
 
-def test_a_folder_with_foreign_entries_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_folder_of_the_same_command_with_nothing_else_in_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "out"
+    own = re.compile(r"it\.json|pictures/\d+\.png|linked/1\.png")
+
+    def check(place: Path = folder, *, force: bool = True) -> None:
+        refuse_existing(place, "`it`", "it.json", own.fullmatch, force=force)
+
+    check(force=False)
     (folder / "pictures").mkdir(parents=True)
     (folder / "pictures" / "1.png").touch()
     (folder / "empty").mkdir()
-    own = re.compile(r"pictures/\d+\.png|linked/1\.png")
-    refuse_foreign(folder, own, "`it`")
+    with pytest.raises(DataError, match="exists already"):
+        check(force=False)
+    with pytest.raises(DataError, match=r"was not made by `it` \(no it\.json of its kind in it\)"):
+        check()
+    (folder / "it.json").touch()
+    check()
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(DataError, match="was not made by `it`"):
+        check(tmp_path / "link")
+    with pytest.raises(DataError, match="was not made by `it`"):
+        refuse_existing(
+            folder, "`it`", "it.json", own.fullmatch, force=True, marked=lambda mark: mark.read_text() != ""
+        )
     for name in ("notes.txt", "pictures/x.png", "pictures/1.png.bak", "other/1.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
         with pytest.raises(DataError, match=rf"holds 1 files or folders that `it` did not write, e\.g\. {name}:"):
-            refuse_foreign(folder, own, "`it`")
+            check()
         (folder / name).unlink()
     (folder / "linked").symlink_to("pictures")
     with pytest.raises(DataError, match=r"e\.g\. linked:"):
-        refuse_foreign(folder, own, "`it`")
+        check()
     (folder / "linked").unlink()
     scan = os.scandir
 
@@ -252,7 +271,7 @@ def test_a_folder_with_foreign_entries_is_refused(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "scandir", locked)
     with pytest.raises(DataError, match=r"e\.g\. pictures:"):
-        refuse_foreign(folder, own, "`it`")
+        check()
 
 
 def allow(_: Path) -> None:

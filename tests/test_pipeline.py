@@ -155,6 +155,25 @@ def test_saving_never_replaces_what_is_not_a_run(result: faceup.RunResult, saved
     assert (precious / "chapter1.txt").read_text() == "years of work"
 
 
+def test_a_run_on_the_pictures_of_an_earlier_one_does_not_replace_it(
+    saved: Path, examples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    earlier = tmp_path / "earlier"
+    shutil.copytree(saved, earlier)
+    gallery = tmp_path / "gallery.csv"
+    picture = next((earlier / "pictures").glob("*.png"))
+    gallery.write_text(f"path,subject\n{picture},obama\n")
+    sides = {"gallery": gallery, "probes": examples / "probes" / "obama_cam1_1.jpg"}
+    probes = tmp_path / "probes.csv"
+    probes.write_text(f"path,subject\n{sides['probes']},obama\n")
+    with pytest.raises(DataError, match=r"is a picture for this run and lies in .*earlier"):
+        faceup.run(gallery, probes, sr="none", device="cpu").save(earlier, force=True)
+    arguments = ["run", "--gallery", str(gallery), "--probes", str(probes), "--sr", "none", "--out", str(earlier)]
+    assert main([*arguments, "--force"]) == 1
+    assert "is a picture for this run" in capsys.readouterr().err
+    assert picture.is_file()
+
+
 def test_a_failed_save_leaves_nothing_and_keeps_the_old_run(
     result: faceup.RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,7 +121,7 @@ def parse_every(text: str) -> Every:
 
 def faces_identity(settings: FaceSettings) -> dict[str, Any]:
     """Return everything but the inputs that faces depend on, ready for JSON: settings, plug-in versions, weight
-    hashes, and the engine of an SR network.
+    hashes, and the engines of SR network and detector.
 
     Raises:
         ConfigError: there is no such backend.
@@ -133,9 +133,10 @@ def faces_identity(settings: FaceSettings) -> dict[str, Any]:
         info = registry.info(stage, name)  # type: ignore[arg-type]
         entry = backend_entry(stage, label, info, file, settings.scale)
         backends.append([stage, name, entry["version"], [weight["sha256"] for weight in entry["weights"]]])
-        if stage == "sr" and entry["weights"]:
-            # Engines differ by a grey level; `auto` is another one once ncnn was installed.
-            backends[-1].append(pick_engine(settings.sr_options.get("engine", "auto"), settings.device))
+        if entry["weights"]:
+            # Engines differ by a grey level or in the last digits; `auto` is another one once ncnn was installed.
+            wanted = settings.sr_options.get("engine", "auto") if stage == "sr" else "auto"
+            backends[-1].append(pick_engine(wanted, settings.device))
     model = model_of(settings.recognizer, settings.recognizer_options, 0)
     values = settings.as_dict()
     # Where a weight file lies says nothing; its hash does.

@@ -93,8 +93,7 @@ def command(
         gallery, probes = gallery or _beside(recipe.gallery, recipe_file), probes or _beside(recipe.probes, recipe_file)
         listings = pipeline.listed(recipe, gallery, probes)
     target = out or Path("runs") / pipeline.run_id(recipe, *listings)
-    inputs = (sample.path for listing in listings for sample in listing.samples)
-    check_target(target, force=force, inputs=inputs)
+    check_target(target, force=force, inputs=(sample.path for side in listings for sample in side.samples))
     check_writable(target)
     with bars() as progress:
         result = pipeline.run_listed(recipe, *listings, progress=progress, command=["faceup", *sys.argv[1:]])

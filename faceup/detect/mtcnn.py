@@ -16,7 +16,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from PIL import Image as PilImage
-from torch import Tensor
 
 from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
@@ -47,8 +46,9 @@ PORTIONS = {"mtcnn-rnet": 16, "mtcnn-onet": 4}
 # Sizes, in pixels, of what takes less time in ncnn than in ONNX Runtime: its convolutions are Winograd's, of fewer
 # multiplications, which pays where their tiles are filled and the features stay in the cache.
 NCNN_PIXELS = {"mtcnn-pnet": range(1500, 2**16), "mtcnn-onet": range(48**2, 48**2 + 1)}
-# Pixels searched at once, by all threads together.
-_BATCH_PIXELS = 2_000_000
+# Pixels of small pictures searched at once by all threads together, and of large ones, one a thread; a pixel takes up
+# to 80 bytes.
+_BATCH_PIXELS, _MOST_PIXELS = 2_000_000, 8_000_000
 
 
 class Mtcnn:
@@ -81,9 +81,10 @@ class Mtcnn:
         return run_in_halves(self._side_by_side, images)
 
     def _side_by_side(self, images: Sequence[Image]) -> list[Detections]:
-        shares = min(self._workers.count, len(images))
+        largest = max((min(image.width * image.height, self.max_side**2) for image in images), default=1)
+        shares = min(self._workers.count, len(images), _MOST_PIXELS // largest)
         if shares < 2:
-            return self._searched(images, self.cascade)
+            return [self._searched([image], self.cascade)[0] for image in images]
         # A share is one picture of every few, so that large and small ones are spread.
         parts = self._workers.map(
             lambda first: self._searched(images[first::shares], self._alone, _BATCH_PIXELS // shares), range(shares)
@@ -117,18 +118,13 @@ def _network(name: str, device: torch.device, workers: Workers) -> Network:
         return torch_network(net, device)
     # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
     common = cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
-    if name not in NCNN_PIXELS or not has_ncnn():
+    sizes = NCNN_PIXELS.get(name)
+    # A lone picture's P-Net, with all threads for it, must not wait for one of them.
+    if sizes is None or not has_ncnn() or (name == "mtcnn-pnet" and workers.count > 1):
         return common
     opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
     fast = one_by_one(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
-    sizes = NCNN_PIXELS[name]
-
-    def run(x: Tensor) -> Tensor:
-        # A lone picture must not wait for one thread.
-        alone = len(x) == 1 and workers.count > 1
-        return fast(x) if x.shape[2] * x.shape[3] in sizes and not alone else common(x)
-
-    return run
+    return lambda x: fast(x) if x.shape[2] * x.shape[3] in sizes else common(x)
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

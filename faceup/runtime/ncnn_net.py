@@ -47,7 +47,9 @@ def open_net(param: str, weights: bytes, threads: int, *, largest_tiles: bool = 
         layers.write_text(param, encoding="ascii")
         values.write_bytes(weights)
         if net.load_param(str(layers)) or net.load_model(str(values)):
-            raise StageError("ncnn does not load the network that was written for it; use engine 'torch'.")
+            raise StageError(
+                "ncnn does not load the network that was written for it: install another version, or uninstall it."
+            )
     return net
 
 

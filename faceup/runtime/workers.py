@@ -11,10 +11,14 @@ import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
+# torch's number of threads is the process's own.
+_starting = Lock()
 
 
 class Workers:
-    """As many threads as asked for, started at the first use; those of a process that is forked later do not go along.
+    """As many threads as asked for, started at the first use.
+
+    They do not go along into a process that is forked later: there `map` would wait for ever.
 
     Args:
         count: how many.
@@ -40,7 +44,7 @@ class Workers:
 
 
 def _started(count: int) -> ThreadPoolExecutor:
-    before, together = torch.get_num_threads(), Barrier(count)
+    together = Barrier(count)
 
     def alone() -> None:
         # torch looks its number of threads up once in every thread: it must have done so before it is told another.
@@ -50,8 +54,17 @@ def _started(count: int) -> ThreadPoolExecutor:
         together.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="faceup")
-    for future in [pool.submit(alone) for _ in range(count)]:
-        future.result()
-    # What was said last holds for threads that begin later.
-    torch.set_num_threads(before)
+    with _starting:
+        before = torch.get_num_threads()
+        try:
+            for future in [pool.submit(alone) for _ in range(count)]:
+                future.result()
+        except BaseException:
+            # Those that wait for one that could not be started would keep the process from ending.
+            together.abort()
+            pool.shutdown(wait=False)
+            raise
+        finally:
+            # What was said last holds for threads that begin later.
+            torch.set_num_threads(before)
     return pool

@@ -14,6 +14,7 @@ import torch
 from skimage import data as skimage_data
 
 from faceup.detect import chosen_face
+from faceup.detect import mtcnn as mtcnn_module
 from faceup.detect.mtcnn import Mtcnn, build
 from faceup.errors import ConfigError, WeightsError
 from faceup.images import read_image, resize
@@ -91,7 +92,9 @@ def test_threads_and_engine_change_nothing(
 ) -> None:
     torch.set_num_threads(count)
     with monkeypatch.context() as patch:
-        if not ncnn:
+        if ncnn:
+            pytest.importorskip("ncnn")
+        else:
             patch.setitem(sys.modules, "ncnn", None)
         detector = build(Options())
     images = [*faces, noise(10, 300), *faces[:2]]
@@ -117,6 +120,23 @@ def test_pictures_that_fit_one_at_a_time_only_are_searched_one_at_a_time(
 
     monkeypatch.setattr(detector._alone, "detect", full)
     assert [len(found) for found in detector.detect(faces)] == wanted
+
+
+@pytest.mark.usefixtures("threads")
+def test_large_pictures_are_not_all_searched_at_once(faces: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(3)
+    detector = build(Options())
+    images = [faces[0]] * 4
+    lone, shared = detector.cascade.detect, detector._alone.detect
+    calls: list[str] = []
+    monkeypatch.setattr(detector.cascade, "detect", lambda some: calls.append("lone") or lone(some))
+    monkeypatch.setattr(detector._alone, "detect", lambda some: calls.append("shared") or shared(some))
+    pixels = images[0].width * images[0].height
+    for most, wanted in ((3 * pixels, ["shared"] * 3), (2 * pixels, ["shared"] * 2), (pixels, ["lone"] * 4)):
+        monkeypatch.setattr(mtcnn_module, "_MOST_PIXELS", most)
+        calls.clear()
+        assert len(detector.detect(images)) == 4
+        assert calls == wanted
 
 
 def test_no_pictures(mtcnn: Mtcnn) -> None:

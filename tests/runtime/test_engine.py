@@ -155,7 +155,7 @@ def test_a_picture_that_ncnn_fails_on(doubling: NcnnSr, status: int, error: type
 
 
 def test_weights_that_ncnn_does_not_load_are_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(StageError, match="use engine 'torch'"):
+    with pytest.raises(StageError, match="install another version, or uninstall it"):
         NcnnSr("7767517\n1 1\nNoSuchLayer one 0 1 in\n", b"", (INPUT, OUTPUT), 2, skip=False)
     capfd.readouterr()  # ncnn says something of its own
 

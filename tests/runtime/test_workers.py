@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
 
+from faceup.runtime import workers as module
 from faceup.runtime.workers import Workers
 
 
@@ -51,3 +53,49 @@ def test_an_error_comes_when_nothing_is_in_work_any_more() -> None:
     with pytest.raises(MemoryError, match="too large"):
         Workers(2).map(work, range(4))
     assert sorted(done) == [1, 2, 3]
+
+
+def test_those_that_start_at_the_same_time_leave_torchs_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for _ in range(30):
+            together = threading.Barrier(2)
+
+            def begin(together: threading.Barrier = together) -> None:
+                together.wait(30)
+                Workers(2).map(abs, range(2))
+
+            starts = [threading.Thread(target=begin) for _ in range(2)]
+            for start in starts:
+                start.start()
+            for start in starts:
+                start.join()
+            with ThreadPoolExecutor(1) as other:
+                assert other.submit(torch.get_num_threads).result() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_thread_that_cannot_be_started_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[threading.Thread] = []
+
+    class Pool(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **more: Any) -> Any:
+            if self._work_queue.qsize() + len(self._threads) >= 2:
+                raise RuntimeError("can't start new thread")
+            future = super().submit(*arguments, **more)
+            begun.extend(self._threads)
+            return future
+
+    monkeypatch.setattr(module, "ThreadPoolExecutor", Pool)
+    before = torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="can't start"):
+        Workers(3).map(abs, range(3))
+    assert begun
+    for thread in begun:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert torch.get_num_threads() == before
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(torch.get_num_threads).result() == before
