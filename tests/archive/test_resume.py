@@ -78,16 +78,21 @@ def test_another_weight_file_makes_every_unit_new(site: Path, monkeypatch: pytes
     assert faces_identity(faces) != before
 
 
-def test_another_engine_makes_every_unit_new_where_sr_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_engine_makes_every_unit_new_where_a_network_has_several(monkeypatch: pytest.MonkeyPatch) -> None:
     from faceup.archive.settings import FaceSettings, faces_identity
     from faceup.runtime import engine
 
-    systems = {"sisn": FaceSettings(sr="sisn"), "bicubic": FaceSettings(sr="bicubic")}
+    systems = (
+        FaceSettings(sr="bicubic", detector="squares"),  # stand-ins without weights
+        FaceSettings(sr="bicubic"),
+        FaceSettings(sr="sisn", detector="squares"),
+        FaceSettings(sr="sisn", sr_options={"engine": "torch"}, detector="squares"),
+    )
     monkeypatch.setattr(engine, "has_ncnn", lambda: False)
-    without = {sr: faces_identity(settings) for sr, settings in systems.items()}
+    without = [faces_identity(settings) for settings in systems]
     monkeypatch.setattr(engine, "has_ncnn", lambda: True)
-    assert faces_identity(systems["sisn"]) != without["sisn"]
-    assert faces_identity(systems["bicubic"]) == without["bicubic"]
+    changed = [faces_identity(settings) != before for settings, before in zip(systems, without, strict=True)]
+    assert changed == [False, True, True, False]
 
 
 def test_all_shards_that_a_crash_emptied_are_made_again_at_once(site: Path, finished: list[str]) -> None:
