@@ -78,6 +78,7 @@ def test_another_weight_file_makes_every_unit_new(site: Path, monkeypatch: pytes
     assert faces_identity(faces) != before
 
 
+@pytest.mark.usefixtures("site")
 def test_another_engine_makes_every_unit_new_where_a_network_has_several(monkeypatch: pytest.MonkeyPatch) -> None:
     from faceup.archive.settings import FaceSettings, faces_identity
     from faceup.runtime import engine
