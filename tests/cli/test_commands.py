@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -179,3 +181,13 @@ def test_run_all_has_a_row_for_every_backend_with_weights(sides: list[str], tmp_
     assert json.loads((tmp_path / "run" / "run.json").read_text())["recipe"]["sr"] == expected
     rows = pd.read_csv(tmp_path / "run" / "similarity.csv")
     assert list(dict.fromkeys(rows["sr"])) == expected
+
+
+def test_the_program_seldom_looks_for_garbage_and_not_when_it_ends() -> None:
+    code = (
+        "import atexit, gc, sys; from faceup.cli.main import entry_point; sys.argv = ['faceup', '--version'];"
+        "atexit.register(lambda: print(gc.get_threshold()[0], gc.isenabled(), gc.get_freeze_count() > 1000));"
+        "entry_point()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "50000 True True"
