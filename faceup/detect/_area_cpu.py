@@ -34,7 +34,7 @@ _LENGTHS = 256
 
 
 class CpuAreaTable:
-    """The summed-area tables of pictures of one size.
+    """`faceup.detect._area.AreaTable`, on the CPU.
 
     Args:
         images: at least one picture, all of one size.
@@ -56,17 +56,7 @@ class CpuAreaTable:
         return self._small if 255 * int(heights.max()) * int(widths.max()) < _SMALL else self._large
 
     def reduced(self, start: int, end: int, height: int, width: int) -> Tensor:
-        """Return whole pictures, reduced or enlarged by area averaging.
-
-        Args:
-            start: index of the first picture.
-            end: index behind the last one.
-            height: of the results.
-            width: of the results.
-
-        Returns:
-            Float32 (end - start, 3, height, width), 0..255.
-        """
+        """Return whole pictures, reduced or enlarged; see `AreaTable.reduced`."""
         (top, bottom), (left, right) = _bins_of(self.height, height), _bins_of(self.width, width)
         sums = self._sums(bottom - top, right - left)
         row = (self.width + 1) * _CHANNELS
@@ -80,16 +70,7 @@ class CpuAreaTable:
         return torch.from_numpy(_means(planes.swapaxes(0, 1), (bottom - top)[None], (right - left)[None]))
 
     def crops(self, picture: Tensor, boxes: Tensor, side: int) -> Tensor:
-        """Return crops, made square by area averaging.
-
-        Args:
-            picture: (K,) int64, the index of each crop's picture.
-            boxes: (K, 4) int64, first column, first row, and those behind the last; inside the picture, not empty.
-            side: height and width of the results.
-
-        Returns:
-            Float32 (K, 3, side, side), 0..255.
-        """
+        """Return crops, made square; see `AreaTable.crops`."""
         which, (x0, y0, x1, y1) = picture.numpy(), boxes.numpy().T
         means = np.empty((len(boxes), _CHANNELS, side, side), np.float32)
         # The rows of crops that are made together are as long as the widest needs.

@@ -19,7 +19,7 @@ from PIL import Image as PilImage
 
 from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
-from faceup.networks.mtcnn import Network, layers, onnx_model, torch_network
+from faceup.networks.mtcnn import Layer, Network, layers, onnx_model, torch_network
 from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
 from faceup.registry import Options
 from faceup.runtime.batching import by_size, run_in_halves
@@ -71,8 +71,9 @@ class Mtcnn:
         # A picture alone gets all threads. Of several each thread gets a share and goes through the steps alone, since
         # most of the steps are too short to be divided.
         self._workers = Workers(threads)
-        self.cascade = _cascade(where, min_face_size, self._workers)
-        self._alone = self.cascade if threads == 1 else _cascade(where, min_face_size, Workers(1))
+        nets = [layers(name.removeprefix("mtcnn-"), store.load(name).tensors) for name in INFO.weights]
+        self.cascade = _cascade(nets, where, min_face_size, self._workers)
+        self._alone = self.cascade if threads == 1 else _cascade(nets, where, min_face_size, Workers(1))
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         """Return the faces of each picture, in the order of the input; sizes may differ."""
@@ -85,11 +86,9 @@ class Mtcnn:
         shares = min(self._workers.count, len(images), _MOST_PIXELS // largest)
         if shares < 2:
             return [self._searched([image], self.cascade)[0] for image in images]
-        # A share is one picture of every few, so that large and small ones are spread.
-        parts = self._workers.map(
-            lambda first: self._searched(images[first::shares], self._alone, _BATCH_PIXELS // shares), range(shares)
+        return self._workers.share(
+            lambda some: self._searched(some, self._alone, _BATCH_PIXELS // shares), images, shares
         )
-        return [parts[i % shares][i // shares] for i in range(len(images))]
 
     def _searched(self, images: Sequence[Image], cascade: Cascade, pixels: int = _BATCH_PIXELS) -> list[Detections]:
         small = [self._reduced(image) for image in images]
@@ -107,13 +106,13 @@ class Mtcnn:
         return Image(np.asarray(PilImage.fromarray(image.pixels).resize(size, PilImage.Resampling.BOX)))
 
 
-def _cascade(device: torch.device, min_face_size: int, workers: Workers) -> Cascade:
-    proposal, refine, output = (_network(name, device, workers) for name in INFO.weights)
+def _cascade(nets: Sequence[list[Layer]], device: torch.device, min_face_size: int, workers: Workers) -> Cascade:
+    named = zip(INFO.weights, nets, strict=True)
+    proposal, refine, output = (_network(name, net, device, workers) for name, net in named)
     return Cascade(proposal, refine, output, min_face_size, device)
 
 
-def _network(name: str, device: torch.device, workers: Workers) -> Network:
-    net = layers(name.removeprefix("mtcnn-"), store.load(name).tensors)
+def _network(name: str, net: list[Layer], device: torch.device, workers: Workers) -> Network:
     if device.type != "cpu":
         return torch_network(net, device)
     # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.

@@ -87,7 +87,7 @@ class NcnnWriter:
         return y
 
     def product(self, x: str, weight: Tensor, bias: Tensor | None) -> str:
-        """Add the product of a matrix, (O, C) with or without sides of 1 behind, and all values of a blob."""
+        """Add the product of a matrix, (O, C) or (O, C, H, W), and all values of a blob."""
         y = self.add("InnerProduct", [x], {0: len(weight), 1: int(bias is not None), 2: weight.numel()})
         self._store(weight, bias)
         return y

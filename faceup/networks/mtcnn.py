@@ -110,12 +110,12 @@ def torch_network(net: list[Layer], device: torch.device) -> Network:
 
 
 def for_planes(weight: Tensor, channels: int) -> Tensor:
-    """Return the weights (O, C * H * W) of the first matrix product for channels, rows, columns in this order.
+    """Return the weights (O, C, H, W) of the first matrix product for channels, rows, columns in this order.
 
-    It was trained on columns, rows, channels; H and W are equal.
+    It was trained on columns, rows, channels, (O, W * H * C); H and W are equal.
     """
     side = math.isqrt(weight.shape[1] // channels)
-    return weight.reshape(-1, side, side, channels).permute(0, 3, 2, 1).reshape(weight.shape)
+    return weight.reshape(-1, side, side, channels).permute(0, 3, 2, 1)
 
 
 def onnx_model(net: list[Layer]) -> bytes:
@@ -139,9 +139,7 @@ def onnx_model(net: list[Layer]) -> bytes:
         weight = at.weight.numpy()
         if number == 0:
             (x,) = graph.add("Flatten", x)
-            side = math.isqrt(weight.shape[1] // len(channels))
-            square = for_planes(at.weight, len(channels)).numpy().reshape(-1, len(channels), side, side)
-            weight = _taking(square, channels).reshape(weight.shape)
+            weight = _taking(for_planes(at.weight, len(channels)).numpy(), channels).reshape(weight.shape)
         (x,) = graph.add("Gemm", x, graph.constant(weight), graph.constant(at.bias.numpy()), transB=1)
         if at.slopes is not None:
             x = add_prelu(graph, x, _below_one(at.slopes))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +91,14 @@ def one_by_one(
         workers: what shares the pictures; none: they come one after the other.
     """
 
+    def some(pictures: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+        return [answer(net, picture, ends) for picture in pictures]
+
     def run(x: Tensor) -> Tensor:
-        pictures = x.numpy()
-
-        def some(indices: range) -> list[npt.NDArray[np.float32]]:
-            return [answer(net, pictures[i], ends) for i in indices]
-
-        if not len(pictures):
+        pictures = list(x.numpy())
+        if not pictures:
             return torch.zeros((0, channels))
-        if workers is None or len(pictures) == 1:
-            return torch.from_numpy(np.stack(some(range(len(pictures)))))
-        shares = [range(first, len(pictures), workers.count) for first in range(workers.count)]
-        done = workers.map(some, shares)
-        return torch.from_numpy(np.stack([done[i % workers.count][i // workers.count] for i in range(len(pictures))]))
+        done = some(pictures) if workers is None or len(pictures) == 1 else workers.share(some, pictures, workers.count)
+        return torch.from_numpy(np.stack(done))
 
     return run

@@ -42,6 +42,14 @@ class Workers:
         wait(futures)
         return [future.result() for future in futures]
 
+    def share(self, function: Callable[[Sequence[T]], list[R]], items: Sequence[T], shares: int) -> list[R]:
+        """Return what a function gives for the items, in their order, called with one of so many shares at a time.
+
+        A share is one item of every few, so that large and small ones are spread.
+        """
+        parts = self.map(function, [items[first::shares] for first in range(shares)])
+        return [parts[i % shares][i // shares] for i in range(len(items))]
+
 
 def _started(count: int) -> ThreadPoolExecutor:
     together = Barrier(count)
