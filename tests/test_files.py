@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from faceup.errors import DataError
 from faceup.files import csv_text, plain_text, refuse_existing, sha256_hex, shown, whole_folder, whole_or_not_at_all
+from tests.helpers import lock_folders
 
 
 @given(st.binary(max_size=30))
@@ -262,14 +263,7 @@ def test_only_a_folder_of_the_same_command_with_nothing_else_in_it_is_replaced(
     with pytest.raises(DataError, match=r"e\.g\. linked:"):
         check()
     (folder / "linked").unlink()
-    scan = os.scandir
-
-    def locked(path: str) -> object:
-        if str(path).endswith("pictures"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", locked)
+    lock_folders(monkeypatch, lambda path: path.endswith("pictures"))
     with pytest.raises(DataError, match=r"e\.g\. pictures:"):
         check()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from faceup.errors import ConfigError, DataError
 from faceup.images import encode_png
 from faceup.manifest import name_parts, read_samples
-from tests.helpers import grey
+from tests.helpers import grey, lock_folders
 
 
 def put(path: Path, content: bytes | None = None) -> Path:
@@ -135,14 +135,7 @@ def test_links_to_folders_are_named_and_a_folder_that_cannot_be_listed_is_an_err
     assert [sample.subject_id for sample in listing.samples] == ["anna"]
     assert listing.ignored == ("bob (a link to a folder)",)
 
-    scan = os.scandir
-
-    def locked(path: str) -> object:
-        if str(path).endswith("anna"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", locked)
+    lock_folders(monkeypatch, lambda path: path.endswith("anna"))
     with pytest.raises(DataError, match=r"anna: the folder cannot be listed \(Permission denied\)"):
         read_samples(tmp_path / "people", "gallery")
 

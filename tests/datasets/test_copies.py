@@ -14,6 +14,7 @@ from faceup.datasets.manifests import check_lock, kind_of, lock, write_manifests
 from faceup.errors import DataError
 from faceup.manifest import read_samples
 from tests.datasets.test_layouts import people, touch
+from tests.helpers import lock_folders
 
 MADE = "folder, protocol first, seed 0\n"
 
@@ -75,14 +76,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error(
 ) -> None:
     root = people(tmp_path / "copy")
     lock("folder", root, tmp_path / "lock.csv")
-    scan = os.scandir
-
-    def locked(path: str) -> object:
-        if str(path).rstrip("/.") == str(root / inside):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", locked)
+    lock_folders(monkeypatch, lambda path: path.rstrip("/.") == str(root / inside))
     shut = re.escape(str(root / inside))
     for call in (
         lambda: kind_of("folder").check(root, Wish()),
