@@ -21,7 +21,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"errors"}),
     frozenset({"files", "defaults"}),
     frozenset({"types"}),
-    frozenset({"protocols"}),
+    frozenset({"protocols", "native"}),
     frozenset({"registry", "recipe", "weights", "images", "runtime", "networks", "frames", "geometry"}),
     frozenset({"manifest", "pictures"}),
     frozenset({"sr", "detect", "align", "embed", "match", "metrics"}),

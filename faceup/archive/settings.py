@@ -12,7 +12,7 @@ from faceup import defaults, registry
 from faceup.errors import ConfigError
 from faceup.gallery.model import model_of
 from faceup.record import backend_entry
-from faceup.runtime.engine import pick_engine
+from faceup.runtime.engine import engines
 
 # Changes whenever the same unit may give other faces though settings, plug-ins and weights are the same.
 FACES_VERSION = 1
@@ -135,8 +135,10 @@ def faces_identity(settings: FaceSettings) -> dict[str, Any]:
         backends.append([stage, name, entry["version"], [weight["sha256"] for weight in entry["weights"]]])
         if entry["weights"]:
             # Engines differ by a grey level or in the last digits; `auto` is another one once ncnn was installed.
-            wanted = settings.sr_options.get("engine", "auto") if stage == "sr" else "auto"
-            backends[-1].append(pick_engine(wanted, settings.device))
+            if stage == "sr":
+                backends[-1].append(engines(settings.sr_options.get("engine", "auto"), settings.device))
+            else:
+                backends[-1].append([name for name in engines("auto", settings.device) if name != "native"])
     model = model_of(settings.recognizer, settings.recognizer_options, 0)
     values = settings.as_dict()
     # Where a weight file lies says nothing; its hash does.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from faceup.errors import WeightsError
+from faceup.errors import ConfigError, WeightsError
 from faceup.types import Floats
 
 Config = TypeVar("Config")
@@ -19,6 +19,10 @@ Network = TypeVar("Network", bound=nn.Module)
 
 # Mean of the DIV2K training pictures, RGB on 0..1, as the public codes shift by it.
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class UntranslatableError(ConfigError):
+    """The network cannot be written for an engine that is not torch."""
 
 
 class MeanShift(nn.Conv2d):

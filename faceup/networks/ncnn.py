@@ -21,20 +21,16 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from faceup.errors import ConfigError
+from faceup.networks._common import UntranslatableError
 from faceup.networks._ncnn_writer import INPUT, OUTPUT, NcnnWriter, Setting
 from faceup.networks.sisn import SplitAttention
 
-__all__ = ["INPUT", "OUTPUT", "NcnnGraph", "UntranslatableError", "ncnn_graph"]
+__all__ = ["INPUT", "OUTPUT", "NcnnGraph", "ncnn_graph"]
 
 _RELU, _LEAKY, _SIGMOID = 1, 2, 4
 _ADD, _MULTIPLY, _DIVIDE = 0, 2, 3
 _ARITHMETIC: dict[Any, int] = {operator.add: _ADD, operator.mul: _MULTIPLY, operator.truediv: _DIVIDE}
 _LEAVES = (nn.Conv2d, nn.ConvTranspose2d, nn.PReLU, nn.ReLU, nn.Sigmoid, nn.PixelShuffle, nn.Identity, SplitAttention)
-
-
-class UntranslatableError(ConfigError):
-    """The network has a layer that is not written for ncnn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,14 +185,22 @@ class Sisn(nn.Module):
         self.tail = nn.Sequential(upsampler(c, s), conv3x3(c, 3))
 
     def forward(self, x: Tensor) -> Tensor:
+        y = self.without_skip(x)
+        return y + bicubic(x, self.config.scale) if self.config.skip == "bicubic" else y
+
+    def without_skip(self, x: Tensor) -> Tensor:
+        """Return the output less the bicubic enlargement, where the network has that skip."""
         s = self.config.scale
         shifted = self.sub_mean(x) / self.config.unit
         coarse = self.head(shifted.repeat(1, s * s, 1, 1) if self.config.head == "repo" else shifted)
-        out: Tensor = self.tail(self.body(coarse) + coarse) * self.config.unit
-        if self.config.skip == "bicubic":
-            return out + bicubic(x, s)
-        shifted_back: Tensor = self.add_mean(out)
-        return shifted_back
+        return self.enlarge(self.body(coarse) + coarse)
+
+    def enlarge(self, features: Tensor) -> Tensor:
+        """Map features (N, C, H, W) to (N, 3, sH, sW) grey levels; the map is affine."""
+        out: Tensor = self.tail(features) * self.config.unit
+        if self.config.skip == "none":
+            out = self.add_mean(out)
+        return out
 
 
 def infer_config(state: Mapping[str, Tensor], *, skip: str = "none") -> SisnConfig:

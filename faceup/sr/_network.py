@@ -9,11 +9,14 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from faceup.errors import ConfigError, WeightsError
-from faceup.networks.ncnn import INPUT, OUTPUT, UntranslatableError, ncnn_graph
+from faceup.networks._common import UntranslatableError
+from faceup.networks.ncnn import INPUT, OUTPUT, ncnn_graph
 from faceup.networks.sisn import Sisn
 from faceup.networks.sisn_int8 import int8_model
+from faceup.networks.sisn_native import sisn_in_c
 from faceup.registry import Options
-from faceup.runtime.engine import pick_engine
+from faceup.runtime.engine import engines
+from faceup.runtime.native_sr import NativeSr
 from faceup.runtime.ncnn_sr import NcnnSr
 from faceup.runtime.side_by_side import SideBySideSr
 from faceup.runtime.torch_sr import BATCH_PIXELS, TorchSr
@@ -35,9 +38,9 @@ def build_network(
 ) -> TorchSr | SideBySideSr:
     """Build a backend that is nothing but a network; see `load_network`.
 
-    Its one setting is `engine`: `torch`, `ncnn`, `int8` (8 bits on the CPU, for shipped weights whose ranges are
-    shipped), or `auto` (default), which is ncnn on the CPU where it is installed and the network can be written for it,
-    and torch everywhere else.
+    Its one setting is `engine`: `torch`, `native` (the project's code in C), `ncnn`, `int8` (8 bits on the CPU, for
+    shipped weights whose ranges are shipped), or `auto` (default), which is on the CPU the first of `native` and `ncnn`
+    that is installed and that the network can be written for, and torch everywhere else.
 
     Args:
         options: of the backend.
@@ -54,19 +57,32 @@ def build_network(
     """
     options.refuse_extra(info.name, "engine")
     wanted = options.extra.get("engine", "auto")
-    engine = pick_engine(wanted, options.device)
+    names = engines(wanted, options.device)
     net = load_network(options, info, title, config, load)
-    if engine == "int8":
+    if names == ("int8",):
         return _in_8_bits(net, options, info, title)
-    if engine == "ncnn":
-        try:
-            graph = ncnn_graph(net)
-        except UntranslatableError as error:
-            if wanted == "ncnn":
-                raise ConfigError(f"{title} cannot be run by ncnn ({error}); use engine 'torch'.") from error
-        else:
-            return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), options.scale, skip=graph.skip > 0)
+    for name in names:
+        if name in _WRITERS:
+            try:
+                return _WRITERS[name](net, options.scale)
+            except UntranslatableError as error:
+                if wanted == name:
+                    raise ConfigError(f"{title} cannot be run by {name} ({error}); use engine 'torch'.") from error
     return TorchSr(net, options.scale, options.device, batch_pixels)
+
+
+def _with_ncnn(net: nn.Module, scale: int) -> SideBySideSr:
+    graph = ncnn_graph(net)
+    return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), scale, skip=graph.skip > 0)
+
+
+def _with_native(net: nn.Module, scale: int) -> SideBySideSr:
+    if not isinstance(net, Sisn):
+        raise UntranslatableError("only SISN is written in C")
+    return NativeSr(sisn_in_c(net), net.without_skip)
+
+
+_WRITERS: dict[str, Callable[[nn.Module, int], SideBySideSr]] = {"native": _with_native, "ncnn": _with_ncnn}
 
 
 def _in_8_bits(net: nn.Module, options: Options, info: BackendInfo, title: str) -> SideBySideSr:

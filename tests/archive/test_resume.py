@@ -90,10 +90,14 @@ def test_another_engine_makes_every_unit_new_where_a_network_has_several(monkeyp
         FaceSettings(sr="sisn", sr_options={"engine": "torch"}, detector="squares"),
     )
     monkeypatch.setattr(engine, "has_ncnn", lambda: False)
+    monkeypatch.setattr(engine, "has_native", lambda: False)
     without = [faces_identity(settings) for settings in systems]
-    monkeypatch.setattr(engine, "has_ncnn", lambda: True)
-    changed = [faces_identity(settings) != before for settings, before in zip(systems, without, strict=True)]
-    assert changed == [False, True, True, False]
+    # The detector is never run by the code in C.
+    for name, changed in (("has_ncnn", [False, True, True, False]), ("has_native", [False, False, True, False])):
+        with monkeypatch.context() as installed:
+            installed.setattr(engine, name, lambda: True)
+            now = [faces_identity(settings) for settings in systems]
+        assert [new != old for new, old in zip(now, without, strict=True)] == changed
 
 
 def test_all_shards_that_a_crash_emptied_are_made_again_at_once(site: Path, finished: list[str]) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from faceup.networks import ncnn as module
-from faceup.networks._common import bicubic
-from faceup.networks.ncnn import INPUT, OUTPUT, NcnnGraph, UntranslatableError, ncnn_graph
+from faceup.networks._common import UntranslatableError, bicubic
+from faceup.networks.ncnn import INPUT, OUTPUT, NcnnGraph, ncnn_graph
 from faceup.networks.rcan import Rcan, RcanConfig
 from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms
 from faceup.networks.srfbn import Srfbn, SrfbnConfig

@@ -17,11 +17,14 @@ from faceup import registry
 from faceup.errors import ConfigError, StageError, WeightsError
 from faceup.images import read_image
 from faceup.metrics.image_quality import psnr
+from faceup.native import library
 from faceup.networks.ncnn import INPUT, OUTPUT, ncnn_graph
 from faceup.networks.rcan import Rcan, RcanConfig
 from faceup.registry import Options
-from faceup.runtime.engine import pick_engine
+from faceup.runtime import engine
+from faceup.runtime.engine import engines
 from faceup.runtime.int8_sr import Int8Sr
+from faceup.runtime.native_sr import NativeSr
 from faceup.runtime.ncnn_sr import NcnnSr
 from faceup.runtime.side_by_side import PORTION
 from faceup.runtime.torch_sr import BATCH_PIXELS, CPU_BATCH_PIXELS, TorchSr
@@ -29,59 +32,74 @@ from faceup.types import Image
 from faceup.weights import int8, store
 from tests.contracts import check_sr, pictures
 
-SHIPPED = [("sisn", 4), ("sisn", 8), ("rcan", 4), ("srfbn", 4)]
+needs_native = pytest.mark.skipif(library() is None, reason="the code in C was not built")
+SHIPPED = [
+    *[(name, scale, "ncnn", NcnnSr) for name, scale in [("sisn", 4), ("sisn", 8), ("rcan", 4), ("srfbn", 4)]],
+    *[
+        pytest.param(name, scale, "native", NativeSr, marks=needs_native)
+        for name, scale in [("sisn", 4), ("sisn", 8), ("sisn-surveillance", 4)]
+    ],
+]
 TORCH_ONLY = ["sparnet", "mtc"]
 
 
 @pytest.fixture
-def ncnn_installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    monkeypatch.setitem(sys.modules, "ncnn", ModuleType("ncnn") if request.param else None)
+def installed(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    there = set(str(request.param).split())
+    monkeypatch.setitem(sys.modules, "ncnn", ModuleType("ncnn") if "ncnn" in there else None)
+    monkeypatch.setattr(engine, "library", lambda: object() if "native" in there else None)
 
 
 @pytest.mark.parametrize(
-    ("ncnn_installed", "wanted", "device", "expected"),
+    ("installed", "wanted", "device", "expected"),
     [
-        (True, "auto", "cpu", "ncnn"),
-        (True, "auto", "cuda", "torch"),
-        (False, "auto", "cpu", "torch"),
-        (True, "torch", "cpu", "torch"),
-        (True, "ncnn", "cpu", "ncnn"),
-        (False, "int8", "cpu", "int8"),
+        ("native ncnn", "auto", "cpu", ("native", "ncnn", "torch")),
+        ("ncnn", "auto", "cpu", ("ncnn", "torch")),
+        ("native", "auto", "cpu", ("native", "torch")),
+        ("native ncnn", "auto", "cuda", ("torch",)),
+        ("", "auto", "cpu", ("torch",)),
+        ("native ncnn", "torch", "cpu", ("torch",)),
+        ("native ncnn", "torch", "cuda", ("torch",)),
+        ("native ncnn", "ncnn", "cpu", ("ncnn",)),
+        ("native", "native", "cpu", ("native",)),
+        ("", "int8", "cpu", ("int8",)),
     ],
-    indirect=["ncnn_installed"],
+    indirect=["installed"],
 )
-@pytest.mark.usefixtures("ncnn_installed")
-def test_pick_engine(wanted: str, device: str, expected: str) -> None:
-    assert pick_engine(wanted, device) == expected
+@pytest.mark.usefixtures("installed")
+def test_engines_that_may_run_a_network(wanted: str, device: str, expected: tuple[str, ...]) -> None:
+    assert engines(wanted, device) == expected
 
 
 @pytest.mark.parametrize(
-    ("ncnn_installed", "wanted", "device", "message"),
+    ("installed", "wanted", "device", "message"),
     [
-        (False, "ncnn", "cpu", r"pip install 'faceup\[ncnn\]'"),
-        (True, "ncnn", "cuda", "runs on the CPU only"),
-        (True, "int8", "cuda", "'int8' runs on the CPU only"),
-        (True, "tensorrt", "cpu", "Unknown engine 'tensorrt'"),
-        (True, 7, "cpu", "Unknown engine '7'"),
+        ("native", "ncnn", "cpu", r"pip install 'faceup\[ncnn\]'"),
+        ("ncnn", "native", "cpu", "'native' was not built: .* C compiler"),
+        ("ncnn", "ncnn", "cuda", "runs on the CPU only"),
+        ("native", "native", "cuda", "'native' runs on the CPU only"),
+        ("", "int8", "cuda", "'int8' runs on the CPU only"),
+        ("", "tensorrt", "cpu", "Unknown engine 'tensorrt'"),
+        ("", 7, "cpu", "Unknown engine '7'"),
     ],
-    indirect=["ncnn_installed"],
+    indirect=["installed"],
 )
-@pytest.mark.usefixtures("ncnn_installed")
+@pytest.mark.usefixtures("installed")
 def test_other_engines_are_refused(wanted: Any, device: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        pick_engine(wanted, device)
+        engines(wanted, device)
 
 
 def largest_difference(ours: list[Image], theirs: list[Image]) -> int:
     return max(int(np.abs(a.pixels.astype(int) - b.pixels).max()) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize(("name", "scale"), SHIPPED)
-def test_every_shipped_network_gives_the_same_picture(name: str, scale: int) -> None:
+@pytest.mark.parametrize(("name", "scale", "chosen", "kind"), SHIPPED)
+def test_every_shipped_network_gives_the_same_picture(name: str, scale: int, chosen: str, kind: type) -> None:
     """Within one grey level of torch, at sizes smaller and larger than a tile of any fast convolution."""
-    fast = registry.build("sr", name, Options(scale, extra={"engine": "ncnn"}))
+    fast = registry.build("sr", name, Options(scale, extra={"engine": chosen}))
     plain = registry.build("sr", name, Options(scale, extra={"engine": "torch"}))
-    assert (type(fast), type(plain)) == (NcnnSr, TorchSr)
+    assert (type(fast), type(plain)) == (kind, TorchSr)
     images = pictures([(56, 42), (1, 1), (1, 9), (7, 1), (13, 17), (56, 42)])
     images.append(Image(np.random.default_rng(0).integers(0, 256, (21, 19, 3), dtype=np.uint8)))
     expected = plain.upscale(images)
@@ -96,7 +114,17 @@ def test_what_ncnn_does_not_do_stays_with_torch(name: str) -> None:
         registry.build("sr", name, Options(extra={"engine": "ncnn"}))
 
 
-def test_a_network_is_run_by_torch_where_ncnn_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+@needs_native
+def test_the_code_in_c_is_for_sisn() -> None:
+    with pytest.raises(ConfigError, match=r"RCAN cannot be run by native \(only SISN .*\); use engine 'torch'"):
+        registry.build("sr", "rcan", Options(extra={"engine": "native"}))
+    assert isinstance(registry.build("sr", "rcan", Options()), NcnnSr)
+
+
+def test_the_quickest_engine_that_is_there_runs_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(registry.build("sr", "sisn", Options()), NativeSr if library() else NcnnSr)
+    monkeypatch.setattr(engine, "library", lambda: None)
+    assert isinstance(registry.build("sr", "sisn", Options()), NcnnSr)
     monkeypatch.setitem(sys.modules, "ncnn", None)  # importing it fails
     assert isinstance(registry.build("sr", "sisn", Options()), TorchSr)
 

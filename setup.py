@@ -1,0 +1,17 @@
+"""Builds the code in C; everything else is in setup.cfg."""
+
+import os
+
+from setuptools import Extension, setup
+
+# Optional: without a C compiler the package installs without it. Its vectors and threads are GCC's and Clang's.
+NATIVE = Extension(
+    "faceup.native._native",
+    sources=["faceup/native/sisn.c"],
+    depends=[f"faceup/native/{name}.h" for name in ("team", "vectors", "winograd")],
+    extra_compile_args=["-O3", "-std=gnu11", "-fvisibility=hidden"],
+    libraries=["m", "pthread"],
+    optional=True,
+)
+
+setup(ext_modules=[NATIVE] if os.name == "posix" else [])
