@@ -7,8 +7,8 @@ from setuptools import Extension, setup
 # Optional: without a C compiler the package installs without it. Its vectors and threads are GCC's and Clang's.
 NATIVE = Extension(
     "faceup.native._native",
-    sources=["faceup/native/sisn.c"],
-    depends=[f"faceup/native/{name}.h" for name in ("team", "vectors", "winograd")],
+    sources=[f"faceup/native/{name}.c" for name in ("library", "mtcnn", "sisn")],
+    depends=[f"faceup/native/{name}.h" for name in ("base", "team", "vectors", "winograd")],
     extra_compile_args=["-O3", "-std=gnu11", "-fvisibility=hidden"],
     libraries=["m", "pthread"],
     optional=True,

@@ -7,6 +7,7 @@ batch norms of their own, splits that are weighed and added one by one. It has t
 engines run. The full network has seeded random weights and batch norms with statistics and scales that are not those
 of a fresh network; the compact one is the shipped `sisn-x4`. The floor is the network's multiply-adds at the rate of a
 large matrix product, measured in the same rounds; an engine that convolves with fewer multiplications can go below it.
+The bar is that of the quickest engine that is there: the code in C, or ncnn where it was not built.
 `--quick` measures the full network on two threads only.
 """
 
@@ -32,8 +33,11 @@ from benchmarks.method import Bar, Cell, Column, Table
 from faceup.networks._common import bicubic
 from faceup.networks.ncnn import INPUT, OUTPUT, ncnn_graph
 from faceup.networks.sisn import Sisn, SisnConfig, SplitAttention, fold_head, fold_norms, load_sisn
+from faceup.networks.sisn_native import sisn_in_c
 from faceup.runtime.batching import by_size
 from faceup.runtime.cost import multiply_adds
+from faceup.runtime.engine import has_native
+from faceup.runtime.native_sr import NativeSr
 from faceup.runtime.ncnn_sr import NcnnSr
 from faceup.runtime.torch_sr import TorchSr
 from faceup.types import Image
@@ -42,6 +46,7 @@ from faceup.weights import store
 WIDTH, HEIGHT = 42, 56
 MATRIX = 1024
 OFFICIAL, FLOOR = "official structure, eager torch", "arithmetic floor"
+NATIVE, NCNN = "faceup, engine native", "faceup, engine ncnn"
 TARGET = 3.0
 Upscale = Callable[[list[Image]], list[Image]]
 
@@ -159,6 +164,11 @@ def ncnn(net: nn.Module, scale: int) -> Upscale:
     return NcnnSr(graph.param, graph.weights, (INPUT, OUTPUT), scale, skip=graph.skip > 0).upscale
 
 
+def native(net: Sisn) -> Upscale:
+    """Return faceup's engine `native` for a folded network."""
+    return NativeSr(sisn_in_c(net), net.without_skip).upscale
+
+
 def folded_copy(net: Sisn) -> Sisn:
     """Return a copy with head and norms folded."""
     folded = copy.deepcopy(net)
@@ -184,8 +194,10 @@ def systems(net: Sisn, threads: int) -> tuple[dict[str, Upscale], dict[str, floa
     makers: dict[str, Callable[[], Upscale]] = {
         OFFICIAL: lambda: eager(OfficialStructure(net)),
         "faceup, engine torch": lambda: TorchSr(folded, scale, "cpu").upscale,
-        "faceup, engine ncnn": lambda: ncnn(folded, scale),
+        NCNN: lambda: ncnn(folded, scale),
     }
+    if has_native():
+        makers[NATIVE] = lambda: native(folded)
     if net.config.skip == "none":  # torch's older exporter does not know the bicubic enlargement with antialiasing
         makers["ONNX Runtime"] = lambda: onnx_runtime(folded, threads)
     made, ready = {}, {}
@@ -243,8 +255,8 @@ def measure(
                 found, told = compare(title, net, count, batch, rounds)
                 rows += found
                 case = where(title, count, batch)
-                name = "faceup, engine ncnn"
-                bars.append(Bar(f"{case}: engine ncnn over the {OFFICIAL}", "at least", TARGET, told[name], "times"))
+                name = NATIVE if NATIVE in told else NCNN
+                bars.append(Bar(f"{case}: {name} over the {OFFICIAL}", "at least", TARGET, told[name], "times"))
                 bars.append(Bar(f"{case}: largest difference", "at most", 1, told[f"off {name}"], "grey levels", 0))
     columns = [
         Column("network", "network"),

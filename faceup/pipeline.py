@@ -170,7 +170,10 @@ class _Run:
         options = Options(self.recipe.scale, self.device, file, dict(extra))
         backend = registry.build(stage, name, options)
         info = registry.info(stage, name)
-        self.backends.append(backend_entry(stage, label, info, file, self.recipe.scale))
+        entry = backend_entry(stage, label, info, file, self.recipe.scale)
+        if engine := getattr(backend, "engine", None):
+            entry["engine"] = engine  # the same weights give pictures that differ by up to a grey level
+        self.backends.append(entry)
         return backend
 
     def _kept_samples(self) -> set[str]:

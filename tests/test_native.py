@@ -29,7 +29,7 @@ def test_it_is_built_where_a_compiler_is() -> None:
 
 @pytest.mark.skipif(native.library() is None, reason="the code in C was not built")
 def test_the_sources_have_the_version_that_is_asked_for() -> None:
-    source = (Path(native.__file__).parent / "sisn.c").read_text(encoding="utf-8")
+    source = (Path(native.__file__).parent / "library.c").read_text(encoding="utf-8")
     assert f"faceup_native_version(void) {{ return {native.VERSION}; }}" in source
 
 
@@ -56,7 +56,7 @@ def test_only_the_right_version_on_the_right_processor_is_used(
 ) -> None:
     built = SimpleNamespace(
         faceup_native_version=lambda: version, faceup_native_usable=lambda: usable,
-        faceup_sisn_scratch=SimpleNamespace(), faceup_sisn=SimpleNamespace(),
+        **{f"faceup_{name}{what}": SimpleNamespace() for name in ("sisn", "mtcnn") for what in ("", "_scratch")},
     )  # fmt: skip
     opened: list[Any] = []
 

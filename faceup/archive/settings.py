@@ -138,7 +138,7 @@ def faces_identity(settings: FaceSettings) -> dict[str, Any]:
             if stage == "sr":
                 backends[-1].append(engines(settings.sr_options.get("engine", "auto"), settings.device))
             else:
-                backends[-1].append([name for name in engines("auto", settings.device) if name != "native"])
+                backends[-1].append([name for name in engines("auto", settings.device) if name != "ncnn"])
     model = model_of(settings.recognizer, settings.recognizer_options, 0)
     values = settings.as_dict()
     # Where a weight file lies says nothing; its hash does.

@@ -27,6 +27,10 @@ def command() -> None:
         [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     )
     click.echo(f"devices: cpu ({torch.get_num_threads()} threads)" + "".join(f", cuda ({gpu})" for gpu in gpus))
+    from faceup.runtime.engine import engines
+
+    found = ", ".join(engines("auto", "cpu"))
+    click.echo(f"engines of SR networks on the CPU: {found} (the first that can run a network is taken)")
     for stage in registry.STAGES:
         for name in registry.names(stage):
             try:

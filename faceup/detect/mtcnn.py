@@ -20,11 +20,10 @@ from PIL import Image as PilImage
 from faceup.detect._cascade import Cascade
 from faceup.errors import ConfigError
 from faceup.networks.mtcnn import Layer, Network, layers, onnx_model, torch_network
-from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
+from faceup.networks.mtcnn_native import mtcnn_in_c
 from faceup.registry import Options
 from faceup.runtime.batching import by_size, run_in_halves
-from faceup.runtime.engine import has_ncnn
-from faceup.runtime.ncnn_net import one_by_one, open_net
+from faceup.runtime.engine import has_native
 from faceup.runtime.onnx_session import cpu_network
 from faceup.runtime.workers import Workers
 from faceup.types import BackendInfo, Detections, Image
@@ -41,11 +40,8 @@ INFO = BackendInfo(
 
 MIN_FACE_SIZE = 20
 MAX_SIDE = 1024
-# Crops that go through a network at a time on the CPU, so that their features stay in the cache.
+# Crops that go through a network at a time in ONNX Runtime, so that their features stay in the cache.
 PORTIONS = {"mtcnn-rnet": 16, "mtcnn-onet": 4}
-# Sizes, in pixels, of what takes less time in ncnn than in ONNX Runtime: its convolutions are Winograd's, of fewer
-# multiplications, which pays where their tiles are filled and the features stay in the cache.
-NCNN_PIXELS = {"mtcnn-pnet": range(1500, 2**16), "mtcnn-onet": range(48**2, 48**2 + 1)}
 # Pixels of small pictures searched at once by all threads together, and of large ones, one a thread; a pixel takes up
 # to 80 bytes.
 _BATCH_PIXELS, _MOST_PIXELS = 2_000_000, 8_000_000
@@ -115,15 +111,11 @@ def _cascade(nets: Sequence[list[Layer]], device: torch.device, min_face_size: i
 def _network(name: str, net: list[Layer], device: torch.device, workers: Workers) -> Network:
     if device.type != "cpu":
         return torch_network(net, device)
-    # On a CPU, ONNX Runtime spends less on networks as small as these, above all on few crops.
-    common = cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
-    sizes = NCNN_PIXELS.get(name)
-    # A lone picture's P-Net, with all threads for it, must not wait for one of them.
-    if sizes is None or not has_ncnn() or (name == "mtcnn-pnet" and workers.count > 1):
-        return common
-    opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
-    fast = one_by_one(opened, ENDS, len(net[-1].weight), workers if workers.count > 1 else None)
-    return lambda x: fast(x) if x.shape[2] * x.shape[3] in sizes else common(x)
+    if has_native():
+        made = mtcnn_in_c(name.removeprefix("mtcnn-"), net)
+        return lambda x: torch.from_numpy(made.run(np.ascontiguousarray(x.numpy()), workers.count))
+    # ONNX Runtime spends less than torch on networks as small as these, above all on few crops.
+    return cpu_network(onnx_model(net), PORTIONS.get(name), workers.count)
 
 
 def _scaled_back(found: Detections, searched: Image, original: Image) -> Detections:

@@ -9,7 +9,11 @@ import ctypes
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
+
+MOST_THREADS = 64
 # Of `faceup_native_version`; a library that was built from other sources is not used.
 VERSION = 1
 _FOLDER = Path(__file__).parent
@@ -28,11 +32,24 @@ def library() -> ctypes.CDLL | None:
     else:
         return None
     try:
-        built = ctypes.CDLL(str(file))
+        found = ctypes.CDLL(str(file))
     except OSError:
         return None
-    if built.faceup_native_version() != VERSION or not built.faceup_native_usable():
+    if found.faceup_native_version() != VERSION or not found.faceup_native_usable():
         return None
-    built.faceup_sisn_scratch.restype = ctypes.c_size_t
-    built.faceup_sisn.restype = None
-    return built
+    for name in ("sisn", "mtcnn"):
+        getattr(found, f"faceup_{name}_scratch").restype = ctypes.c_size_t
+        getattr(found, f"faceup_{name}").restype = None
+    return found
+
+
+def built() -> ctypes.CDLL:
+    """Return the library, for those who know that it is there."""
+    found = library()
+    assert found is not None, "the code in C is not there: ask `library` first"
+    return found
+
+
+def address(array: npt.NDArray[Any]) -> ctypes.c_void_p:
+    """Return where a contiguous array lies."""
+    return ctypes.c_void_p(array.ctypes.data)

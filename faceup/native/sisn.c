@@ -10,15 +10,14 @@
 #include <math.h>
 #include <string.h>
 
+#include "base.h"
 #include "team.h"
 #include "vectors.h"
 #include "winograd.h"
 
-#define PUBLIC __attribute__((visibility("default")))
-
 enum { BORDER = 2, KINDS = 5, REACH = 5, HEAD_DEPTH = 27, HEAD_STEP = 28 };
 /* Tiles and pixels that a thread takes at a time: what they need fits into 512 KiB of second-level cache. */
-enum { TILES = 24, PIXELS = 18 };
+enum { TILES = 12, PIXELS = 18 };
 
 /* Must be the order of `faceup.networks.sisn_native.Shape`. */
 typedef struct {
@@ -59,10 +58,9 @@ static float *pixel(const Worker *w, float *map, int y, int x)
     return map + (y + BORDER) * w->row + (ptrdiff_t)(x + BORDER) * w->shape.channels;
 }
 
-static int least(int a, int b) { return a < b ? a : b; }
-
-/* Products of some tiles, from `depth` channels of a map to all channels, in Winograd's form. */
-INLINE void products_of_tiles(Worker *w, int first, int count, float *map, int channel, int depth, const float *kernels)
+/* Products of some tiles, from `depth` channels of a map to all channels, in Winograd's form, bias included. */
+INLINE void products_of_tiles(Worker *w, int first, int count, float *map, int channel, int depth, const float *kernels,
+                              const float *bias)
 {
     int c = w->shape.channels;
     for (int t = 0; t < count; t++) {
@@ -72,7 +70,7 @@ INLINE void products_of_tiles(Worker *w, int first, int count, float *map, int c
     }
     for (int p = 0; p < POSITIONS; p++)
         multiply(count, w->patches + p * depth, POSITIONS * depth, kernels + (size_t)p * depth * c, depth, c,
-                 (Finish){0}, w->products + p * c, POSITIONS * c);
+                 (Finish){.bias = p == EVERYWHERE ? bias : NULL}, w->products + p * c, POSITIONS * c);
 }
 
 /* The splits of the squeezed features, after ReLU, and for every tile the sum over its pixels and all splits. */
@@ -84,19 +82,19 @@ FAST static void split(Worker *w, const Block *block)
         for (int first = w->first_tile; first < w->end_tile; first += TILES) {
             int count = least(TILES, w->end_tile - first);
             products_of_tiles(w, first, count, w->squeezed, s * depth, depth,
-                              block->convolution + (size_t)s * POSITIONS * depth * c);
+                              block->convolution + (size_t)s * POSITIONS * depth * c, block->convolution_bias + s * c);
             for (int t = 0; t < count; t++) {
                 int y = TILE * ((first + t) / w->across), x = TILE * ((first + t) % w->across);
                 int high = w->height - y, wide = w->width - x;
                 for (int k = 0; k < c; k += LANES) {
-                    floats results[TILE][TILE], bias = load(block->convolution_bias + s * c + k), sum = all(0);
+                    floats results[TILE][TILE], sum = all(0);
                     float *to = w->splits + s * w->plane + y * row + (ptrdiff_t)x * c + k;
                     results_of_tile(w->products + (size_t)t * POSITIONS * c + k, c, results);
 #pragma GCC unroll 4
                     for (int i = 0; i < TILE; i++)
 #pragma GCC unroll 4
                         for (int j = 0; j < TILE; j++) {
-                            floats value = positive(results[i][j] + bias);
+                            floats value = positive(results[i][j]);
                             sum += value;
                             store(to + i * row + j * c, value);
                         }
@@ -116,19 +114,19 @@ FAST static void split(Worker *w, const Block *block)
 /* to = convolution of `from`, plus its bias, plus another map. */
 FAST static void convolve(Worker *w, float *from, const float *kernels, const float *bias, float *plus, float *to)
 {
-    int c = w->shape.channels, at_a_time = TILES / 2;
-    for (int first = w->first_tile; first < w->end_tile; first += at_a_time) {
-        int count = least(at_a_time, w->end_tile - first);
-        products_of_tiles(w, first, count, from, 0, c, kernels);
+    int c = w->shape.channels;
+    for (int first = w->first_tile; first < w->end_tile; first += TILES) {
+        int count = least(TILES, w->end_tile - first);
+        products_of_tiles(w, first, count, from, 0, c, kernels, bias);
         for (int t = 0; t < count; t++) {
             int y = TILE * ((first + t) / w->across), x = TILE * ((first + t) % w->across);
             for (int k = 0; k < c; k += LANES) {
-                floats results[TILE][TILE], b = load(bias + k);
+                floats results[TILE][TILE];
                 results_of_tile(w->products + (size_t)t * POSITIONS * c + k, c, results);
                 for (int i = 0; i < least(w->height - y, TILE); i++)
                     for (int j = 0; j < least(w->width - x, TILE); j++)
                         store(pixel(w, to, y + i, x + j) + k,
-                              results[i][j] + b + load(pixel(w, plus, y + i, x + j) + k));
+                              results[i][j] + load(pixel(w, plus, y + i, x + j) + k));
             }
         }
     }
@@ -242,13 +240,6 @@ FAST static void tail(Worker *w, float *from, const float *kernels, const float 
         }
 }
 
-static const float *take(const float **weights, size_t count)
-{
-    const float *here = *weights;
-    *weights += count;
-    return here;
-}
-
 static Block take_block(const Shape *shape, const float **weights)
 {
     size_t c = shape->channels, hidden = shape->hidden, wide = c * shape->splits;
@@ -288,13 +279,12 @@ static Worker start(Team *team, int rank, const Task *task)
 {
     Worker w = {.team = team, .shape = *task->shape, .height = task->height, .width = task->width};
     size_t c = w.shape.channels, map = map_size(task->shape, w.height, w.width);
-    int64_t tiles = tiles_in(w.height) * tiles_in(w.width);
     w.across = (int)tiles_in(w.width);
-    w.tiles = (int)tiles;
-    w.first_tile = (int)(tiles * rank / team->count);
-    w.end_tile = (int)(tiles * (rank + 1) / team->count);
-    w.first_row = (int)((int64_t)w.height * rank / team->count);
-    w.end_row = (int)((int64_t)w.height * (rank + 1) / team->count);
+    w.tiles = (int)tiles_in(w.height) * w.across;
+    w.first_tile = share(w.tiles, rank, team->count);
+    w.end_tile = share(w.tiles, rank + 1, team->count);
+    w.first_row = share(w.height, rank, team->count);
+    w.end_row = share(w.height, rank + 1, team->count);
     w.row = (ptrdiff_t)(TILE * w.across + 2 * BORDER) * c;
     w.plane = plane_size(task->shape, w.height, w.width);
     w.coarse = task->scratch;
@@ -348,19 +338,6 @@ static void run(Team *team, int rank, void *argument)
     meet(team);
     const float *whole = take(&weights, KINDS * KINDS * REACH * REACH * c * outputs);
     tail(&w, w.chain, whole, take(&weights, KINDS * KINDS * outputs), task->result);
-}
-
-/* The version of this interface; `faceup.native` asks for it before it calls anything else. */
-PUBLIC int faceup_native_version(void) { return 1; }
-
-/* Whether this processor has the instructions that the code was compiled for. */
-PUBLIC int faceup_native_usable(void)
-{
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return 1;
-#endif
 }
 
 /* Floats of scratch memory that `faceup_sisn` needs. */

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceup.native import library
+from faceup.native import MOST_THREADS, address, built
 from faceup.types import Floats
 
-# Columns that the C code computes at a time, and channels in a vector.
-PANEL, LANES = 16, 8
 # Rows, and columns, whose tail has kernels of its own, with those that share one.
 KINDS = 5
 # A picture with a smaller side has rows or columns of no kind.
 SMALLEST_SIDE = KINDS - 1
-MOST_THREADS = 64
 
 
 class Shape(ctypes.Structure):
@@ -46,7 +43,7 @@ class SisnInC:
 
     def scratch(self, height: int, width: int, threads: int) -> int:
         """Return how many floats of memory a picture needs."""
-        size: int = _built().faceup_sisn_scratch(ctypes.byref(self.shape), height, width, min(threads, MOST_THREADS))
+        size: int = built().faceup_sisn_scratch(ctypes.byref(self.shape), height, width, min(threads, MOST_THREADS))
         return size
 
     def run(self, planes: Floats, threads: int, scratch: Floats) -> Floats:
@@ -66,20 +63,10 @@ class SisnInC:
         picture = np.zeros((height + 2, width + 2, 3), np.float32)
         picture[1:-1, 1:-1] = planes.transpose(1, 2, 0) @ self.colours + self.shift
         result = np.empty((height, width, self.shape.outputs), np.float32)
-        _built().faceup_sisn(
-            ctypes.byref(self.shape), _at(self.weights), _at(picture), height, width, _at(result), _at(scratch),
-            min(threads, MOST_THREADS),
+        built().faceup_sisn(
+            ctypes.byref(self.shape), address(self.weights), address(picture), height, width, address(result),
+            address(scratch), min(threads, MOST_THREADS),
         )  # fmt: skip
         s = self.scale
         blocks = result[:, :, : 3 * s * s].reshape(height, width, s, s, 3)
         return np.ascontiguousarray(blocks.transpose(4, 0, 2, 1, 3)).reshape(3, s * height, s * width)
-
-
-def _built() -> ctypes.CDLL:
-    built = library()
-    assert built is not None, "the code in C is not there: ask `library` first"
-    return built
-
-
-def _at(array: Floats) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)

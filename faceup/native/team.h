@@ -25,7 +25,7 @@ typedef struct {
 } Member;
 
 /* Wait until all members have come here. */
-static void meet(Team *team)
+static inline void meet(Team *team)
 {
     if (team->count == 1)
         return;

@@ -1,16 +1,16 @@
 /* Vectors of eight floats, and products of matrices whose right side lies in panels of sixteen columns.
 
    A matrix of `depth` rows and `width` columns in panels is [width / 16][depth][16]: the sixteen numbers that one step
-   of a product needs lie together. The compilers' vector extensions are used in the place of intrinsics, so the same
-   code becomes AVX2 on x86-64 and NEON on ARM. */
+   of a product needs lie together. The compilers' vector extensions are used in the place of intrinsics wherever they
+   have the words, so the same code becomes AVX2 on x86-64 and NEON on ARM. */
 
 #ifndef FACEUP_VECTORS_H
 #define FACEUP_VECTORS_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "base.h"
 
-#if defined(__x86_64__)
+#ifdef FACEUP_AVX2
+#include <immintrin.h>
 #define FAST __attribute__((target("avx2,fma")))
 #else
 #define FAST
@@ -29,7 +29,17 @@ INLINE void store(float *to, floats values) { *(floats *)to = values; }
 
 INLINE floats all(float value) { return (floats){value, value, value, value, value, value, value, value}; }
 
-INLINE floats positive(floats values) { return (floats)((bits)(values > all(0)) & (bits)values); }
+INLINE floats larger(floats a, floats b)
+{
+#ifdef FACEUP_AVX2
+    return (floats)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    bits first = a > b;
+    return (floats)((first & (bits)a) | (~first & (bits)b));
+#endif
+}
+
+INLINE floats positive(floats values) { return larger(values, all(0)); }
 
 /* Add to `sums` the product of some rows, `step` floats apart, with one panel. */
 INLINE void add_product(int rows, const float *left, ptrdiff_t step, const float *panel, int depth,

@@ -10,6 +10,8 @@
 #include "vectors.h"
 
 enum { TILE = 4, PATCH = 6, POSITIONS = PATCH * PATCH };
+/* What is added to the products here, of the points 1 and 1, is added to all 16 results. */
+enum { EVERYWHERE = PATCH + 1 };
 
 INLINE void to_winograd(const floats d[PATCH], floats t[PATCH])
 {

@@ -16,7 +16,6 @@ from torch import Tensor
 INPUT, OUTPUT = "in", "out"
 Setting = int | float | str
 _LEAKY = 2
-_NO_MATRIX_PRODUCT, _NO_WINOGRAD = 32, 64
 
 
 @dataclass(slots=True)
@@ -64,9 +63,8 @@ class NcnnWriter:
         return outputs
 
     def convolution(
-        self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0, upwards: bool = False,
-        direct: bool = False,
-    ) -> str:  # fmt: skip
+        self, x: str, weight: Tensor, bias: Tensor | None, *, stride: int = 1, padding: int = 0, upwards: bool = False
+    ) -> str:
         """Add a convolution without groups.
 
         Args:
@@ -76,26 +74,17 @@ class NcnnWriter:
             stride: of the window.
             padding: zeros on every side.
             upwards: whether it is the transposed convolution.
-            direct: whether ncnn is to compute it as it stands, neither as Winograd does nor as a matrix product.
         """
         settings = {0: len(weight), 1: weight.shape[-1], 3: stride, 4: padding, 5: int(bias is not None)}
         settings[6] = weight.numel()
-        if direct:
-            settings[31] = _NO_MATRIX_PRODUCT | _NO_WINOGRAD
         y = self.add("Deconvolution" if upwards else "Convolution", [x], settings)
         self._store(weight, bias)
         return y
 
     def product(self, x: str, weight: Tensor, bias: Tensor | None) -> str:
-        """Add the product of a matrix, (O, C) or (O, C, H, W), and all values of a blob."""
+        """Add the product of a matrix (O, C) and all values of a blob."""
         y = self.add("InnerProduct", [x], {0: len(weight), 1: int(bias is not None), 2: weight.numel()})
         self._store(weight, bias)
-        return y
-
-    def prelu(self, x: str, slopes: Tensor) -> str:
-        """Add a PReLU of a slope for every channel, (C,)."""
-        y = self.add("PReLU", [x], {0: len(slopes)})
-        self.weights += _floats(slopes)
         return y
 
     def activate(self, y: str, kind: int, slope: float = 0.0) -> None:

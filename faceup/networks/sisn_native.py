@@ -13,19 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from faceup.native.sisn import KINDS, LANES, PANEL, Shape, SisnInC
+from faceup.native.sisn import KINDS, Shape, SisnInC
 from faceup.networks._common import UntranslatableError, as_array
+from faceup.networks._native_writer import LANES, PANEL, Numbers, filled_up, in_panels, whole_panels, winograd
 from faceup.networks.sisn import AttentionGroup, Sisn, SplitAttention, SplitAttentionBlock
 
 # How far the tail's kernel reaches, in all: two pixels to both sides.
 _REACH = 5
-# G of F(4, 3): what transforms a kernel.
-_KERNEL = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 
 
 def sisn_in_c(net: Sisn) -> SisnInC:
@@ -42,14 +40,14 @@ def sisn_in_c(net: Sisn) -> SisnInC:
         raise UntranslatableError(f"{config.channels} channels in {config.radix} splits do not fill its vectors")
     first: Any = net.head[1]
     kernels = as_array(first.weight).transpose(2, 3, 1, 0).reshape(-1, config.channels)
-    parts = [_panels(kernels), as_array(first.bias)]
+    parts = [in_panels(kernels), as_array(first.bias)]
     groups: Any = net.body[:-1]
     for group in groups:
         parts += _group(group)
     last: Any = net.body[-1]
-    parts += [_winograd(last.weight), as_array(last.bias), *_tail(net)]
+    parts += [winograd(as_array(last.weight)), as_array(last.bias), *_tail(net)]
     outputs = parts[-1].shape[-1]
-    hidden = _padded(groups[0].IA.conv2.conv1x1_1.out_channels)
+    hidden = whole_panels(groups[0].IA.conv2.conv1x1_1.out_channels)
     return SisnInC(
         shape=Shape(config.groups, config.blocks, config.channels, config.radix, hidden, outputs),
         weights=np.concatenate([np.asarray(part, np.float32).ravel() for part in parts]),
@@ -60,55 +58,37 @@ def sisn_in_c(net: Sisn) -> SisnInC:
     )
 
 
-def _padded(count: int) -> int:
-    return count + -count % PANEL
-
-
-def _panels(matrix: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Return (..., depth, width) as (..., width / 16, depth, 16)."""
-    *before, depth, width = matrix.shape
-    return matrix.reshape(*before, depth, width // PANEL, PANEL).swapaxes(-3, -2)
-
-
-def _winograd(weight: Tensor) -> npt.NDArray[np.floating]:
-    """Return the kernels (out, in, 3, 3) as 36 matrices (in, out) in panels."""
-    out, depth = weight.shape[:2]
-    both = np.kron(_KERNEL, _KERNEL)
-    moved = both @ weight.detach().double().numpy().reshape(out * depth, 9).T
-    return _panels(moved.reshape(len(both), out, depth).swapaxes(1, 2))
-
-
-def _matrix(weight: Tensor) -> npt.NDArray[np.floating]:
+def _matrix(weight: Tensor) -> Numbers:
     """Return a 1 x 1 convolution (out, in, 1, 1) as a matrix (in, out) in panels."""
-    return _panels(as_array(weight)[:, :, 0, 0].T)
+    return in_panels(as_array(weight)[:, :, 0, 0].T)
 
 
-def _group(group: AttentionGroup) -> Iterator[npt.NDArray[np.floating]]:
+def _group(group: AttentionGroup) -> Iterator[Numbers]:
     body: Any = group.body
     *blocks, conv = body
     for block in (*blocks, group.IA):
         yield from _block(block)
-    yield _winograd(conv.weight)
+    yield winograd(as_array(conv.weight))
     yield as_array(conv.bias)
 
 
-def _block(block: SplitAttentionBlock) -> Iterator[npt.NDArray[np.floating]]:
+def _block(block: SplitAttentionBlock) -> Iterator[Numbers]:
     attention = block.conv2
     assert isinstance(attention, SplitAttention)
     # The hidden channels that fill the last panel are 0 behind their ReLU.
     first, second = as_array(attention.conv1x1_1.weight)[:, :, 0, 0], as_array(attention.conv1x1_2.weight)[:, :, 0, 0]
-    spare = _padded(len(first)) - len(first)
+    spare = -len(first) % PANEL
     yield from (_matrix(block.conv1.weight), as_array(block.conv1.bias))
-    yield from (_winograd(split) for split in attention.conv.weight.chunk(attention.radix))
+    yield from (winograd(as_array(split)) for split in attention.conv.weight.chunk(attention.radix))
     yield as_array(attention.conv.bias)
-    yield _panels(np.pad(first, [(0, spare), (0, 0)]).T)
-    yield np.pad(as_array(attention.conv1x1_1.bias), (0, spare))
-    yield _panels(np.pad(second, [(0, 0), (0, spare)]).T)
+    yield in_panels(filled_up(first.T))
+    yield filled_up(as_array(attention.conv1x1_1.bias))
+    yield in_panels(np.pad(second, [(0, 0), (0, spare)]).T)
     yield as_array(attention.conv1x1_2.bias)
     yield from (_matrix(block.conv3.weight), as_array(block.conv3.bias))
 
 
-def _tail(net: Sisn) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+def _tail(net: Sisn) -> tuple[Numbers, Numbers]:
     """Return the tail's kernels (5, 5, 5, outputs / 16, 5 * C, 16) and biases (5, 5, outputs) for every kind of pixel.
 
     They are what the tail makes of 5 x 5 pictures that are 1 in one channel of one pixel: row i of such a picture is
@@ -124,15 +104,11 @@ def _tail(net: Sisn) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]
             made = F.conv2d(made, net.add_mean.weight)
     answers = made.view(c, KINDS, KINDS, 3, KINDS, s, KINDS, s).numpy()
     outputs = 3 * s * s
-    kernels = np.zeros((KINDS, KINDS, _REACH, _REACH, c, _padded(outputs)), np.float32)
+    kernels = np.zeros((KINDS, KINDS, _REACH, _REACH, c, whole_panels(outputs)), np.float32)
     for y, x, dy, dx in np.ndindex(KINDS, KINDS, _REACH, _REACH):
         near_y, near_x = y + dy - 2, x + dx - 2
         if 0 <= near_y < KINDS and 0 <= near_x < KINDS:
             answer = answers[:, near_y, near_x, :, y, :, x, :]  # channel, colour, row, column
             kernels[y, x, dy, dx, :, :outputs] = answer.transpose(0, 2, 3, 1).reshape(c, outputs)
     biases = bias.view(3, KINDS, s, KINDS, s).numpy().transpose(1, 3, 2, 4, 0).reshape(KINDS, KINDS, outputs)
-    spare = _padded(outputs) - outputs
-    return (
-        _panels(kernels.reshape(KINDS, KINDS, _REACH, _REACH * c, -1)),
-        np.pad(biases, [(0, 0), (0, 0), (0, spare)]),
-    )
+    return in_panels(kernels.reshape(KINDS, KINDS, _REACH, _REACH * c, -1)), filled_up(biases)

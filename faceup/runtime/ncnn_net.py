@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from faceup.errors import StageError
-from faceup.runtime.workers import Workers
 
 _OUT_OF_MEMORY = -100
 
 
-def open_net(param: str, weights: bytes, threads: int, *, largest_tiles: bool = True) -> Any:
+def open_net(param: str, weights: bytes, threads: int) -> Any:
     """Return a network for so many threads a picture, which ncnn fixes when it loads the weights.
 
     Args:
         param: the layers as text.
         weights: all weights.
         threads: of one picture.
-        largest_tiles: whether Winograd's convolutions may work on tiles of 6 x 6 outputs; on small pictures much of
-            such a tile lies outside.
 
     Raises:
         StageError: ncnn does not load it.
@@ -40,7 +34,6 @@ def open_net(param: str, weights: bytes, threads: int, *, largest_tiles: bool = 
     # 16 bits are not enough for features that go through a hundred layers.
     option.use_fp16_storage = option.use_fp16_packed = option.use_fp16_arithmetic = False
     option.use_bf16_storage = False
-    option.use_winograd63_convolution = largest_tiles
     # ncnn's reader of weights in memory is newer than its reader of files.
     with tempfile.TemporaryDirectory(prefix="faceup-") as name:
         layers, values = Path(name) / "net.param", Path(name) / "net.bin"
@@ -77,28 +70,3 @@ def answer(net: Any, planes: npt.NDArray[np.float32], ends: tuple[str, str]) -> 
         _, height, width = planes.shape
         raise StageError(f"ncnn fails on a picture of {width} x {height} px (status {status}).")
     return np.array(out)
-
-
-def one_by_one(
-    net: Any, ends: tuple[str, str], channels: int, workers: Workers | None = None
-) -> Callable[[Tensor], Tensor]:
-    """Return a network as a function of float32 tensors (N, C, H, W) on the CPU.
-
-    Args:
-        net: of `open_net`.
-        ends: names of the input and the output blob.
-        channels: of the output; it tells the shape when there are no pictures, (0, channels).
-        workers: what shares the pictures; none: they come one after the other.
-    """
-
-    def some(pictures: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
-        return [answer(net, picture, ends) for picture in pictures]
-
-    def run(x: Tensor) -> Tensor:
-        pictures = list(x.numpy())
-        if not pictures:
-            return torch.zeros((0, channels))
-        done = some(pictures) if workers is None or len(pictures) == 1 else workers.share(some, pictures, workers.count)
-        return torch.from_numpy(np.stack(done))
-
-    return run

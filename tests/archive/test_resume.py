@@ -92,8 +92,8 @@ def test_another_engine_makes_every_unit_new_where_a_network_has_several(monkeyp
     monkeypatch.setattr(engine, "has_ncnn", lambda: False)
     monkeypatch.setattr(engine, "has_native", lambda: False)
     without = [faces_identity(settings) for settings in systems]
-    # The detector is never run by the code in C.
-    for name, changed in (("has_ncnn", [False, True, True, False]), ("has_native", [False, False, True, False])):
+    # The detector is never run by ncnn.
+    for name, changed in (("has_ncnn", [False, False, True, False]), ("has_native", [False, True, True, False])):
         with monkeypatch.context() as installed:
             installed.setattr(engine, name, lambda: True)
             now = [faces_identity(settings) for settings in systems]

@@ -9,9 +9,10 @@ import torch
 
 from benchmarks import bench_sr_engine as bench
 from faceup.networks.sisn import SisnConfig
+from faceup.runtime.engine import has_native
 from tests.benchmarks.schema import check_record
 
-TINY = SisnConfig(groups=1, blocks=1, channels=8, radix=2)
+TINY = SisnConfig(groups=1, blocks=1, channels=16, radix=2)
 
 
 @pytest.mark.parametrize("change", [{}, {"head": "direct"}, {"skip": "bicubic", "unit": 64.0}, {"structure": "isa"}])
@@ -31,6 +32,8 @@ def test_the_record() -> None:
     check_record(done)
     (table,) = done["tables"]
     names = {row["system"] for row in table["rows"]}
-    assert names == {bench.OFFICIAL, bench.FLOOR, "faceup, engine torch", "faceup, engine ncnn", "ONNX Runtime"}
+    quickest = [bench.NATIVE] if has_native() else []
+    assert names == {bench.OFFICIAL, bench.FLOOR, "faceup, engine torch", bench.NCNN, "ONNX Runtime", *quickest}
+    assert all((quickest or [bench.NCNN])[0] in bar["name"] for bar in done["bars"][::2])
     assert all(row["off"] <= 1 for row in table["rows"] if row["system"] != bench.FLOOR)
     assert [row["times"] for row in table["rows"] if row["system"] == bench.OFFICIAL] == [1, 1]

@@ -15,6 +15,7 @@ import pytest
 from faceup import registry
 from faceup.cli import main as cli_main
 from faceup.cli.main import COMMANDS, main
+from faceup.runtime.engine import engines
 
 
 @pytest.fixture
@@ -114,6 +115,7 @@ def test_doctor_finds_everything(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "nothing is missing" in printed
     assert "weights sisn-x4: found" in printed
+    assert f"engines of SR networks on the CPU: {', '.join(engines('auto', 'cpu'))}" in printed
 
 
 def test_doctor_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

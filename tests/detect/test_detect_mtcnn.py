@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from faceup.detect.mtcnn import Mtcnn, build
 from faceup.errors import ConfigError, WeightsError
 from faceup.images import read_image, resize
 from faceup.registry import Options
+from faceup.runtime.engine import has_native
 from faceup.types import Detections, Image, WeightSpec
 from faceup.weights import store
 
@@ -86,16 +86,16 @@ def threads() -> Iterator[None]:
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("ncnn", [True, False])
+@pytest.mark.parametrize("native", [True, False])
 def test_threads_and_engine_change_nothing(
-    count: int, ncnn: bool, mtcnn: Mtcnn, faces: list[Image], monkeypatch: pytest.MonkeyPatch
+    count: int, native: bool, mtcnn: Mtcnn, faces: list[Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(count)
     with monkeypatch.context() as patch:
-        if ncnn:
-            pytest.importorskip("ncnn")
-        else:
-            patch.setitem(sys.modules, "ncnn", None)
+        if not native:
+            patch.setattr(mtcnn_module, "has_native", lambda: False)
+        elif not has_native():
+            pytest.skip("the code in C was not built")
         detector = build(Options())
     images = [*faces, noise(10, 300), *faces[:2]]
     for got, image in zip(detector.detect(images), images, strict=True):
@@ -187,7 +187,9 @@ def test_a_reduced_search_agrees_with_the_full_one(mtcnn: Mtcnn, astronaut: Imag
         assert np.abs(boxes[other] - boxes[1]).max() < 20
 
 
+@pytest.mark.usefixtures("threads")
 def test_scaling_back_maps_pixel_centres(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
     found = Detections(
         np.array([[1, 2, 3, 4]], np.float32), np.ones(1, np.float32), np.arange(10, dtype=np.float32).reshape(1, 5, 2)
     )

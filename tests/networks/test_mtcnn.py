@@ -12,42 +12,41 @@ from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from onnx import numpy_helper
 
 from faceup.errors import WeightsError
+from faceup.native import library
 from faceup.networks._onnx_graph import OnnxGraph
 from faceup.networks.mtcnn import Layer, Network, layers, onnx_model, torch_network
-from faceup.networks.mtcnn_ncnn import ENDS, ncnn_model
-from faceup.runtime.ncnn_net import answer, one_by_one, open_net
+from faceup.networks.mtcnn_native import mtcnn_in_c
 from faceup.runtime.onnx_session import cpu_network
-from faceup.runtime.workers import Workers
 from faceup.weights import store
 
 CASES = [("pnet", PNet, (13, 12)), ("pnet", PNet, (40, 57)), ("rnet", RNet, (24, 24)), ("onet", ONet, (48, 48))]
 
 
-def network(net: list[Layer], engine: str) -> Network:
+def network(name: str, net: list[Layer], engine: str) -> Network:
     if engine == "torch":
         return torch_network(net, torch.device("cpu"))
     if engine == "onnx":
         return cpu_network(onnx_model(net), 2)
-    pytest.importorskip("ncnn")
-    opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
-    return lambda x: torch.from_numpy(np.stack([answer(opened, planes, ENDS) for planes in x.numpy()]))
+    if library() is None:
+        pytest.skip("the code in C was not built")
+    made = mtcnn_in_c(name, net)
+    return lambda x: torch.from_numpy(made.run(x.numpy(), 2))
 
 
 @pytest.mark.parametrize(("name", "module", "size"), CASES, ids=str)
-@pytest.mark.parametrize("engine", ["torch", "onnx", "ncnn"])
+@pytest.mark.parametrize("engine", ["torch", "onnx", "native"])
 def test_they_compute_what_facenet_pytorch_computes(
     name: str, module: type[torch.nn.Module], size: tuple[int, int], engine: str
 ) -> None:
     net = layers(name, store.load(f"mtcnn-{name}").tensors)
-    run = network(net, engine)
+    run = network(name, net, engine)
     x = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (3, 3, *size)).astype(np.float32))
     with torch.inference_mode():
         *others, face = module()((x - 127.5) * 0.0078125)
         got = run(x)
     torch.testing.assert_close(torch.sigmoid(got[:, 0]), face[:, 1], rtol=0, atol=1e-5)
     torch.testing.assert_close(got[:, 1:], torch.cat(others, dim=1), rtol=0, atol=1e-5)
-    if engine != "ncnn":
-        assert len(run(x[:0])) == 0
+    assert len(run(x[:0])) == 0
 
 
 @pytest.mark.parametrize("name", ["pnet", "rnet", "onet"])
@@ -56,17 +55,27 @@ def test_the_onnx_model_is_valid(name: str) -> None:
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_ncnn_gives_the_same_whoever_computes_it() -> None:
-    pytest.importorskip("ncnn")
-    net = layers("onet", store.load("mtcnn-onet").tensors)
-    opened = open_net(*ncnn_model(net), 1, largest_tiles=False)
-    x = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (5, 3, 48, 48)).astype(np.float32))
-    wanted = torch_network(net, torch.device("cpu"))(x)
-    for workers in (None, Workers(2), Workers(9)):
-        run = one_by_one(opened, ENDS, 15, workers)
-        torch.testing.assert_close(run(x), wanted, rtol=0, atol=1e-4)
-        torch.testing.assert_close(run(x[:1]), wanted[:1], rtol=0, atol=1e-4)
-        assert run(x[:0]).shape == (0, 15)
+@pytest.mark.skipif(library() is None, reason="the code in C was not built")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        *[("pnet", (count, height, width)) for count, height, width in [(1, 12, 300), (1, 171, 94), (2, 130, 131)]],
+        *[("pnet", (5, height, width)) for height in (22, 23, 24, 25) for width in (26, 27)],
+        *[("rnet", (count, 24, 24)) for count in (1, 12, 13, 61)],
+        *[("onet", (count, 48, 48)) for count in (1, 12, 13, 29)],
+    ],
+)
+def test_the_code_in_c_gives_the_same_with_any_number_of_threads(name: str, shape: tuple[int, int, int]) -> None:
+    net = layers(name, store.load(f"mtcnn-{name}").tensors)
+    made = mtcnn_in_c(name, net)
+    count, *size = shape
+    x = np.random.default_rng(0).integers(0, 256, (count, 3, *size)).astype(np.float32)
+    alone = made.run(x, 1)
+    with torch.inference_mode():
+        wanted = torch_network(net, torch.device("cpu"))(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(alone, wanted, rtol=0, atol=1e-4)
+    for threads in (2, 3, 5, 100):
+        np.testing.assert_array_equal(made.run(x, threads), alone)
 
 
 @pytest.mark.parametrize("slopes", [[0.25, -0.5, 1.5, 1.0, 0.0, -2.0], [0.3] * 12])

@@ -14,8 +14,9 @@ from faceup.errors import ConfigError
 from faceup.native import library
 from faceup.native.sisn import SMALLEST_SIDE
 from faceup.networks._common import UntranslatableError
+from faceup.networks._native_writer import winograd
 from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms
-from faceup.networks.sisn_native import _winograd, sisn_in_c
+from faceup.networks.sisn_native import sisn_in_c
 from faceup.runtime.native_sr import NativeSr
 from faceup.types import Floats
 
@@ -118,7 +119,7 @@ def test_kernels_in_winograds_form() -> None:
     out_of = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
     rng = np.random.default_rng(0)
     kernels, patch = torch.from_numpy(rng.normal(size=(32, 8, 3, 3))), torch.from_numpy(rng.normal(size=(8, 6, 6)))
-    panels = _winograd(kernels)
+    panels = winograd(kernels.numpy())
     assert panels.shape == (36, 2, 8, 16)
     moved = (into @ patch.numpy() @ into.T).reshape(8, 36)
     products = np.einsum("kp,pnkj->pnj", moved, panels).reshape(6, 6, 32).transpose(2, 0, 1)

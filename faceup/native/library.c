@@ -1,0 +1,16 @@
+/* What `faceup.native` asks before it calls anything else. */
+
+#include "base.h"
+
+/* The version of the library's functions. */
+PUBLIC int faceup_native_version(void) { return 1; }
+
+/* Whether this processor has the instructions that the code was compiled for. */
+PUBLIC int faceup_native_usable(void)
+{
+#ifdef FACEUP_AVX2
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return 1;
+#endif
+}
