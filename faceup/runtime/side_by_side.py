@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from faceup.runtime.batching import run_in_halves
+from faceup.runtime.workers import Workers
 from faceup.types import Image
-
-# Pictures whose output is held as float before it is rounded.
-PORTION = 16
 
 
 class SideBySideSr(ABC):
@@ -31,6 +28,7 @@ class SideBySideSr(ABC):
 
     def __init__(self, scale: int, *, skip: bool) -> None:
         self.scale, self._skip = scale, skip
+        self._workers = Workers(1)
 
     @abstractmethod
     def _run(self, planes: npt.NDArray[np.float32], threads: int) -> npt.NDArray[np.float32]:
@@ -42,17 +40,19 @@ class SideBySideSr(ABC):
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
         """Return the enlarged pictures in the order of the input; sizes may differ."""
-        portions = (images[start : start + PORTION] for start in range(0, len(images), PORTION))
-        return [image for portion in portions for image in run_in_halves(self._side_by_side, portion)]
+        return run_in_halves(self._side_by_side, images)
 
     def _side_by_side(self, images: Sequence[Image]) -> list[Image]:
-        threads = min(torch.get_num_threads(), len(images))
-        if threads == 1:
-            return [self._rounded(image, self._run(_planes(image), torch.get_num_threads())) for image in images]
+        count = torch.get_num_threads()
+        if min(count, len(images)) < 2:
+            return [self._enlarged(image, count) for image in images]
         self._prepare(1)
-        with ThreadPoolExecutor(threads) as pool:
-            done = pool.map(lambda image: self._run(_planes(image), 1), images)
-            return [self._rounded(*pair) for pair in zip(images, done, strict=True)]
+        if self._workers.count != count:
+            self._workers = Workers(count)
+        return self._workers.map(lambda image: self._enlarged(image, 1), images)
+
+    def _enlarged(self, image: Image, threads: int) -> Image:
+        return self._rounded(image, self._run(_planes(image), threads))
 
     def _rounded(self, image: Image, out: npt.NDArray[np.float32]) -> Image:
         y = torch.from_numpy(out)
