@@ -74,7 +74,7 @@ class Rate:
     Attributes:
         stage: `sr`, `detect` or `embed`.
         backend: its label.
-        engine: what runs an SR network (`torch`, `ncnn`, `int8`); `-` for a backend that does not say.
+        engine: what runs an SR network (`torch`, `native`, `ncnn`, `int8`); `-` for a backend that does not say.
         seconds: of each round.
         median: crops a second.
         slowest: the same, of the slowest round.

@@ -134,7 +134,7 @@ def faces_identity(settings: FaceSettings) -> dict[str, Any]:
         entry = backend_entry(stage, label, info, file, settings.scale)
         backends.append([stage, name, entry["version"], [weight["sha256"] for weight in entry["weights"]]])
         if entry["weights"]:
-            # Engines differ by a grey level or in the last digits; `auto` is another one once ncnn was installed.
+            # Engines differ by a grey level or in the last digits; `auto` is others once one more was installed.
             if stage == "sr":
                 backends[-1].append(engines(settings.sr_options.get("engine", "auto"), settings.device))
             else:

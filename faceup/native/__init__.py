@@ -1,6 +1,7 @@
 """The project's own code in C, for what no library does quickly enough on the CPU; built where there is a C compiler.
 
-`setup.py` builds it with GCC or Clang when the package is installed. Without it everything runs, slower, on libraries.
+`setup.py` builds it with GCC or Clang when the package is installed, so after a change of its sources `pip install -e .`
+builds it again. Without it everything runs, slower, on libraries.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 /* The networks of MTCNN on the CPU: convolutions, PReLUs and pools on features whose channels lie together.
 
-   3 x 3 convolutions of many channels are Winograd's; the others are plain products, whose left side is the features as
-   they lie: the `size * channels` numbers under a row of a kernel are neighbours. Channels come in panels of sixteen, the
-   last filled up with zeros; pools drop what was filled up. `faceup.networks.mtcnn_native` writes the weights in the order
-   in which they are taken here. */
+   3 x 3 convolutions of many channels are Winograd's; the others are plain products, whose left side is the features
+   as they lie: the `size * channels` numbers under a row of a kernel are neighbours. Channels come in panels of
+   sixteen, the last filled up with zeros; pools drop what was filled up. `faceup.networks.mtcnn_native` writes the
+   weights in the order in which they are taken here. */
 
 #include <string.h>
 
@@ -74,7 +74,8 @@ INLINE floats prelu(floats values, floats slopes)
 }
 
 /* A row of a convolution without padding, after its PReLU; `from` is the first of the rows under the kernel. */
-INLINE void convolve_row(const float *from, ptrdiff_t row, int channels, int size, const Layer *layer, int width, float *to)
+INLINE void convolve_row(const float *from, ptrdiff_t row, int channels, int size, const Layer *layer, int width,
+                         float *to)
 {
     int depth = size * channels;
     for (int n = 0; n < layer->outputs; n += PANEL) {
@@ -104,7 +105,8 @@ INLINE void convolve_row(const float *from, ptrdiff_t row, int channels, int siz
 INLINE void convolve(const Map *from, int size, const Layer *layer, Map *to)
 {
     for (int y = 0; y < to->height; y++)
-        convolve_row(from->data + y * from->row, from->row, from->channels, size, layer, to->width, to->data + y * to->row);
+        convolve_row(from->data + y * from->row, from->row, from->channels, size, layer, to->width,
+                     to->data + y * to->row);
 }
 
 static int pooled_length(int length, int size) { return (length - size + 1) / 2 + 1; }
@@ -144,7 +146,8 @@ INLINE void convolve_and_pool(const Map *from, const Layer *layer, int size, Map
         const float *rows[3];
         int count = least(size, height - 2 * y);
         for (; done < 2 * y + count; done++)
-            convolve_row(from->data + done * from->row, from->row, from->channels, 3, layer, width, held + done % 4 * row);
+            convolve_row(from->data + done * from->row, from->row, from->channels, 3, layer, width,
+                         held + done % 4 * row);
         for (int i = 0; i < count; i++)
             rows[i] = held + (2 * y + i) % 4 * row;
         pool_row(rows, count, size, width, layer->outputs, to->channels, to->data + y * to->row);
@@ -152,8 +155,8 @@ INLINE void convolve_and_pool(const Map *from, const Layer *layer, int size, Map
 }
 
 /* The four rows of a row of tiles of a 3 x 3 convolution by Winograd, after its PReLU. */
-INLINE void convolve_tiles(const Map *from, const Layer *layer, int y, int width, float *to, ptrdiff_t row, float *patches,
-                           float *products)
+INLINE void convolve_tiles(const Map *from, const Layer *layer, int y, int width, float *to, ptrdiff_t row,
+                           float *patches, float *products)
 {
     int depth = from->channels, outputs = layer->outputs, across = (width + TILE - 1) / TILE;
     for (int first = 0; first < across; first += TILES) {
@@ -244,8 +247,8 @@ static void pnet(Team *team, int rank, void *argument)
 }
 
 /* What R-Net and O-Net end in: products of the features of some crops, with a PReLU between them. */
-INLINE void finish_crops(int count, const float *features, int depth, const Layer *dense, const Layer *heads, int outputs,
-                         float *result, float *scratch)
+INLINE void finish_crops(int count, const float *features, int depth, const Layer *dense, const Layer *heads,
+                         int outputs, float *result, float *scratch)
 {
     int hidden = dense->outputs;
     float *found = scratch + CROPS * hidden;
@@ -340,8 +343,10 @@ static size_t pnet_scratch(int height, int width)
            patches_size(32) + TILE * 32 * line + 16 * line + 8 * SLACK;
 }
 
-enum { CROPS_SCRATCH = 48 * 48 * 3 + 26 * 26 * 32 + 24 * 24 * 64 + 10 * 10 * 64 + 8 * 8 * 64 + 4 * 4 * 64 + 4 * 46 * 32 +
-                       CROPS * (ONET_FLAT + ONET_HIDDEN + 16) + 2 * TILES * POSITIONS * 64 + 16 * SLACK };
+enum {
+    CROPS_SCRATCH = 48 * 48 * 3 + 26 * 26 * 32 + 24 * 24 * 64 + 10 * 10 * 64 + 8 * 8 * 64 + 4 * 4 * 64 + 4 * 46 * 32 +
+                    CROPS * (ONET_FLAT + ONET_HIDDEN + 16) + 2 * TILES * POSITIONS * 64 + 16 * SLACK
+};
 
 /* Floats of scratch memory that `faceup_mtcnn` needs. */
 PUBLIC size_t faceup_mtcnn_scratch(int network, int height, int width, int threads)
@@ -356,7 +361,8 @@ PUBLIC size_t faceup_mtcnn_scratch(int network, int height, int width, int threa
 PUBLIC void faceup_mtcnn(int network, const float *weights, const float *pictures, int count, int height, int width,
                          float *result, float *scratch, int threads)
 {
-    Task task = {weights, pictures, count, height, width, result, scratch, faceup_mtcnn_scratch(network, height, width, 1)};
+    Task task = {weights, pictures, count, height, width, result, scratch};
+    task.scratch_size = faceup_mtcnn_scratch(network, height, width, 1);
     int64_t pixels = (int64_t)count * height * width;
     if (threads > 1 + pixels / PIXELS_A_THREAD)
         threads = (int)(1 + pixels / PIXELS_A_THREAD);

@@ -347,8 +347,8 @@ PUBLIC size_t faceup_sisn_scratch(const Shape *shape, int height, int width, int
            tiles_in(height) * tiles_in(width) * shape->channels + least(threads, MOST_THREADS) * own_size(shape);
 }
 
-/* Enlarge a picture: `picture` is (height + 2, width + 2, 3), RGB less the mean, in the network's unit, with a border of
-   zeros; `result` gets (height, width, outputs). Height and width are 4 or more. The result does not depend on the
+/* Enlarge a picture: `picture` is (height + 2, width + 2, 3), RGB less the mean, in the network's unit, with a border
+   of zeros; `result` gets (height, width, outputs). Height and width are 4 or more. The result does not depend on the
    number of threads. */
 PUBLIC void faceup_sisn(const Shape *shape, const float *weights, const float *picture, int height, int width,
                         float *result, float *scratch, int threads)
