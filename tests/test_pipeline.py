@@ -23,6 +23,7 @@ from faceup.protocols import detect_all, embed_all
 from faceup.recipe import RunRecipe
 from faceup.record import backend_entry
 from faceup.registry import Options, build
+from faceup.runtime.engine import engines
 from faceup.types import AlignedFace, Image
 from faceup.weights import store
 from faceup.weights.catalog import spec
@@ -133,6 +134,14 @@ def test_the_record_names_inputs_weights_and_versions(saved: Path, examples: Pat
     assert weights == {name: spec(name).sha256 for name in used}
     assert record["versions"]["torch"]
     assert {"read", "sr", "detect", "embed", "total"} <= set(record["timings"])
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_the_record_names_the_engine_of_a_network(sides: tuple[Path, Path], engine: str) -> None:
+    options = {"sisn": {"engine": engine}}
+    record = faceup.run(*sides, sr=["bicubic", "sisn"], sr_options=options, device="cpu").record
+    found = {backend["label"]: backend.get("engine") for backend in record["backends"] if backend["stage"] == "sr"}
+    assert found == {"bicubic": None, "sisn": engines(engine, "cpu")[0]}
 
 
 @pytest.mark.parametrize("scale", [4, 8])

@@ -1,7 +1,7 @@
 """The project's own code in C, for what no library does quickly enough on the CPU; built where there is a C compiler.
 
-`setup.py` builds it with GCC or Clang when the package is installed, so after a change of its sources `pip install -e .`
-builds it again. Without it everything runs, slower, on libraries.
+`setup.py` builds it with GCC or Clang when the package is installed, so after a change of its sources
+`pip install -e .` builds it again. Without it everything runs, slower, on libraries.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 import ctypes
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
-MOST_THREADS = 64
-# Of `faceup_native_version`; a library that was built from other sources is not used.
-VERSION = 1
-_FOLDER = Path(__file__).parent
+from faceup.native import sources
+
+_FOLDER = sources.FOLDER
 
 
 @cache
@@ -34,13 +32,16 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         found = ctypes.CDLL(str(file))
-    except OSError:
+        found.faceup_native_sources.restype = ctypes.c_char_p
+        # In a checkout the sources may be newer than what was built of them.
+        fresh = not sources.sources() or found.faceup_native_sources().decode() == sources.digest()
+        if not fresh or not found.faceup_native_usable():
+            return None
+        for name in ("sisn", "mtcnn"):
+            getattr(found, f"faceup_{name}_scratch").restype = ctypes.c_size_t
+            getattr(found, f"faceup_{name}").restype = None
+    except (OSError, AttributeError):
         return None
-    if found.faceup_native_version() != VERSION or not found.faceup_native_usable():
-        return None
-    for name in ("sisn", "mtcnn"):
-        getattr(found, f"faceup_{name}_scratch").restype = ctypes.c_size_t
-        getattr(found, f"faceup_{name}").restype = None
     return found
 
 

@@ -2,8 +2,8 @@
 
 #include "base.h"
 
-/* The version of the library's functions. */
-PUBLIC int faceup_native_version(void) { return 1; }
+/* The hash of the sources that this was built of; `setup.py` gives it. */
+PUBLIC const char *faceup_native_sources(void) { return FACEUP_SOURCES; }
 
 /* Whether this processor has the instructions that the code was compiled for. */
 PUBLIC int faceup_native_usable(void)

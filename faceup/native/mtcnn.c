@@ -80,21 +80,19 @@ INLINE void convolve_row(const float *from, ptrdiff_t row, int channels, int siz
     int depth = size * channels;
     for (int n = 0; n < layer->outputs; n += PANEL) {
         const float *panel = layer->kernels + (size_t)n * size * depth;
-        floats bias[2] = {load(layer->bias + n), load(layer->bias + n + LANES)};
-        floats slopes[2] = {load(layer->slopes + n), load(layer->slopes + n + LANES)};
         for (int x = 0; x < width; x += ROWS) {
 #define SOME_PIXELS(count)                                                                                             \
     {                                                                                                                  \
-        floats sums[ROWS][2];                                                                                          \
+        floats sums[ROWS][PARTS];                                                                                      \
         for (int i = 0; i < count; i++)                                                                                \
-            for (int half = 0; half < 2; half++)                                                                       \
-                sums[i][half] = bias[half];                                                                            \
+            for (int part = 0; part < PARTS; part++)                                                                   \
+                sums[i][part] = load(layer->bias + n + part * LANES);                                                  \
         for (int k = 0; k < size; k++)                                                                                 \
             add_product(count, from + k * row + x * channels, channels, panel + k * depth * PANEL, depth, sums);       \
         for (int i = 0; i < count; i++)                                                                                \
-            for (int half = 0; half < 2; half++)                                                                       \
-                store(to + (ptrdiff_t)(x + i) * layer->outputs + n + half * LANES,                                     \
-                      prelu(sums[i][half], slopes[half]));                                                             \
+            for (int part = 0; part < PARTS; part++)                                                                   \
+                store(to + (ptrdiff_t)(x + i) * layer->outputs + n + part * LANES,                                     \
+                      prelu(sums[i][part], load(layer->slopes + n + part * LANES)));                                   \
     }
             WITH_CONSTANT(width - x, SOME_PIXELS)
 #undef SOME_PIXELS
@@ -164,10 +162,7 @@ INLINE void convolve_tiles(const Map *from, const Layer *layer, int y, int width
         for (int t = 0; t < count; t++)
             transform_patch(from->data + y * from->row + (ptrdiff_t)(first + t) * TILE * depth, from->row, depth, depth,
                             patches + (size_t)t * POSITIONS * depth);
-        for (int p = 0; p < POSITIONS; p++)
-            multiply(count, patches + p * depth, POSITIONS * depth, layer->kernels + (size_t)p * depth * outputs, depth,
-                     outputs, (Finish){.bias = p == EVERYWHERE ? layer->bias : NULL}, products + p * outputs,
-                     POSITIONS * outputs);
+        multiply_tiles(count, patches, layer->kernels, layer->bias, depth, outputs, products);
         for (int t = 0; t < count; t++)
             for (int k = 0; k < outputs; k += LANES) {
                 floats results[TILE][TILE], slopes = load(layer->slopes + k);
@@ -196,8 +191,11 @@ typedef struct {
     const float *weights, *pictures;
     int count, height, width;
     float *result, *scratch;
+    int threads, high;   /* rows of P-Net's result that are made together */
     size_t scratch_size; /* of one thread */
 } Task;
+
+static int pnet_length(int length) { return pooled_length(length - 2, 2) - 4; }
 
 /* P-Net, on the rows of the result from `first` to `end`. */
 FAST static void pnet_rows(const Task *task, const float *planes, int first, int end, float *result, float *scratch)
@@ -205,7 +203,7 @@ FAST static void pnet_rows(const Task *task, const float *planes, int first, int
     const float *weights = task->weights;
     Layer one = take_layer(&weights, 27, 16, 1), two = take_layer(&weights, 90, 16, 1);
     Layer three = take_layer(&weights, POSITIONS * 16, 32, 1), heads = take_layer(&weights, 32, 16, 0);
-    int height = pooled_length(task->height - 2, 2) - 4, width = pooled_length(task->width - 2, 2) - 4;
+    int height = pnet_length(task->height), width = pnet_length(task->width);
     int from = 2 * first, rows = least(task->height, 2 * (end + 4) + 2) - from;
 
     Map pixels = take_map(&scratch, rows, task->width, 3);
@@ -233,16 +231,13 @@ FAST static void pnet_rows(const Task *task, const float *planes, int first, int
 static void pnet(Team *team, int rank, void *argument)
 {
     const Task *task = argument;
-    int height = pooled_length(task->height - 2, 2) - 4, width = pooled_length(task->width - 2, 2) - 4;
-    /* A few pictures are cut into bands of whole tiles, one for each thread. */
-    int bands = task->count < team->count ? team->count : 1;
-    int high = ((height + bands - 1) / bands + TILE - 1) / TILE * TILE;
+    int height = pnet_length(task->height), width = pnet_length(task->width);
+    int bands = (height + task->high - 1) / task->high;
     for (int i = rank; i < task->count * bands; i += team->count) {
-        int picture = i / bands, first = i % bands * high;
-        if (first < height)
-            pnet_rows(task, task->pictures + (size_t)picture * 3 * task->height * task->width, first,
-                      least(first + high, height), task->result + (size_t)picture * PNET_OUT * height * width,
-                      task->scratch + rank * task->scratch_size);
+        int picture = i / bands, first = i % bands * task->high;
+        pnet_rows(task, task->pictures + (size_t)picture * 3 * task->height * task->width, first,
+                  least(first + task->high, height), task->result + (size_t)picture * PNET_OUT * height * width,
+                  task->scratch + rank * task->scratch_size);
     }
 }
 
@@ -335,12 +330,13 @@ static void onet(Team *team, int rank, void *argument)
                task->scratch + rank * task->scratch_size);
 }
 
-/* Memory of one thread, in floats: more than the maps of P-Net on such a picture, or of R-Net and O-Net, take. */
-static size_t pnet_scratch(int height, int width)
+/* Memory of one thread, in floats: more than the maps of P-Net take that makes so many rows of such width, or those of
+   R-Net and O-Net. */
+static size_t pnet_scratch(int high, int width)
 {
-    size_t pixels = (size_t)(height + 2 * TILE) * (width + 2 * TILE), line = width + 2 * TILE;
-    return 3 * pixels + 10 * pixels / 4 + 16 * pixels / 4 + 64 * line + 10 * line + 20 * line + patches_size(16) +
-           patches_size(32) + TILE * 32 * line + 16 * line + 8 * SLACK;
+    size_t line = width + 2 * TILE, rows = high + 2 * TILE;
+    return (3 * 2 * rows + 4 * 16 + (10 + 16) * rows / 2 + TILE * 32 + 16) * line + patches_size(16) +
+           patches_size(32) + 8 * SLACK;
 }
 
 enum {
@@ -348,10 +344,25 @@ enum {
                     CROPS * (ONET_FLAT + ONET_HIDDEN + 16) + 2 * TILES * POSITIONS * 64 + 16 * SLACK
 };
 
-/* Floats of scratch memory that `faceup_mtcnn` needs. */
-PUBLIC size_t faceup_mtcnn_scratch(int network, int height, int width, int threads)
+static Task plan(int network, int count, int height, int width, int threads)
 {
-    return (network ? (size_t)CROPS_SCRATCH : pnet_scratch(height, width)) * least(threads, MOST_THREADS);
+    Task task = {.count = count, .height = height, .width = width, .scratch_size = CROPS_SCRATCH};
+    int64_t worth = 1 + (int64_t)count * height * width / PIXELS_A_THREAD;
+    task.threads = (int)(worth < threads_of(threads) ? worth : threads_of(threads));
+    if (network == 0) {
+        /* A few pictures are cut into bands of whole tiles, one for each thread. */
+        int bands = count < task.threads ? task.threads : 1;
+        task.high = ((pnet_length(height) + bands - 1) / bands + TILE - 1) / TILE * TILE;
+        task.scratch_size = pnet_scratch(task.high, width);
+    }
+    return task;
+}
+
+/* Floats of scratch memory that `faceup_mtcnn` needs. */
+PUBLIC size_t faceup_mtcnn_scratch(int network, int count, int height, int width, int threads)
+{
+    Task task = plan(network, count, height, width, threads);
+    return task.scratch_size * task.threads;
 }
 
 /* Run P-Net (0), R-Net (1) or O-Net (2).
@@ -361,10 +372,10 @@ PUBLIC size_t faceup_mtcnn_scratch(int network, int height, int width, int threa
 PUBLIC void faceup_mtcnn(int network, const float *weights, const float *pictures, int count, int height, int width,
                          float *result, float *scratch, int threads)
 {
-    Task task = {weights, pictures, count, height, width, result, scratch};
-    task.scratch_size = faceup_mtcnn_scratch(network, height, width, 1);
-    int64_t pixels = (int64_t)count * height * width;
-    if (threads > 1 + pixels / PIXELS_A_THREAD)
-        threads = (int)(1 + pixels / PIXELS_A_THREAD);
-    run_team(threads, network == 0 ? pnet : network == 1 ? rnet : onet, &task);
+    Task task = plan(network, count, height, width, threads);
+    task.weights = weights;
+    task.pictures = pictures;
+    task.result = result;
+    task.scratch = scratch;
+    run_team(task.threads, network == 0 ? pnet : network == 1 ? rnet : onet, &task);
 }

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceup.native import MOST_THREADS, address, built
+from faceup.native import address, built
 from faceup.types import Floats
 
 NETWORKS = ("pnet", "rnet", "onet")
-_OUTPUTS = (5, 5, 15)
+_SIDES = {"rnet": 24, "onet": 48}
+_WINDOW = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,19 @@ class MtcnnInC:
         Returns:
             (N, 5, h, w) of P-Net, (N, 5) of R-Net, (N, 15) of O-Net.
         """
-        network = NETWORKS.index(self.name)
         count, _, height, width = pictures.shape
-        assert pictures.flags.c_contiguous
-        assert pictures.dtype == np.float32
-        if network == 0:
-            assert min(height, width) >= 12, f"{width} x {height} px are no window of P-Net"
-            result = np.empty((count, 5, (height - 1) // 2 - 4, (width - 1) // 2 - 4), np.float32)
-        else:
-            assert height == width == 24 * network, f"{width} x {height} px are no window of {self.name}"
-            result = np.empty((count, _OUTPUTS[network]), np.float32)
-        threads = min(threads, MOST_THREADS)
-        scratch = np.empty(built().faceup_mtcnn_scratch(network, height, width, threads), np.float32)
+        if not (pictures.flags.c_contiguous and pictures.dtype == np.float32):
+            raise ValueError("The pictures must be contiguous and float32.")
+        fits = min(height, width) >= _WINDOW if self.name == "pnet" else height == width == _SIDES[self.name]
+        if not fits:
+            raise ValueError(f"{self.name} takes no pictures of {width} x {height} px.")
+        shape = {
+            "pnet": (count, 5, (height - 1) // 2 - 4, (width - 1) // 2 - 4), "rnet": (count, 5), "onet": (count, 15),
+        }[self.name]  # fmt: skip
+        result = np.empty(shape, np.float32)
+        network, size = NETWORKS.index(self.name), (count, height, width)
+        scratch = np.empty(built().faceup_mtcnn_scratch(network, *size, threads), np.float32)
         built().faceup_mtcnn(
-            network, address(self.weights), address(pictures), count, height, width, address(result), address(scratch),
-            threads,
-        )  # fmt: skip
+            network, address(self.weights), address(pictures), *size, address(result), address(scratch), threads
+        )
         return result

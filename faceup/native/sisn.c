@@ -1,7 +1,7 @@
 /* SISN on the CPU, with the whole block of a split attention in a few passes over features that stay in the cache.
 
    What makes it quick: 3 x 3 convolutions by Winograd's F(4, 3); the features of a pixel lie together, so that every
-   vector is eight channels; splits are weighed, summed, multiplied by the next two 1 x 1 convolutions and added to the
+   vector is channels; splits are weighed, summed, multiplied by the next two 1 x 1 convolutions and added to the
    block's input pixel by pixel; and the tail, which has no nonlinearity, is one 5 x 5 convolution on the LR features.
 
    A map of features is (height, width, channels) with a border of zeros: two pixels above and left, and below and right
@@ -68,9 +68,7 @@ INLINE void products_of_tiles(Worker *w, int first, int count, float *map, int c
         transform_patch(pixel(w, map, y - 1, x - 1) + channel, w->row, c, depth,
                         w->patches + (size_t)t * POSITIONS * depth);
     }
-    for (int p = 0; p < POSITIONS; p++)
-        multiply(count, w->patches + p * depth, POSITIONS * depth, kernels + (size_t)p * depth * c, depth, c,
-                 (Finish){.bias = p == EVERYWHERE ? bias : NULL}, w->products + p * c, POSITIONS * c);
+    multiply_tiles(count, w->patches, kernels, bias, depth, c, w->products);
 }
 
 /* The splits of the squeezed features, after ReLU, and for every tile the sum over its pixels and all splits. */
@@ -344,7 +342,7 @@ static void run(Team *team, int rank, void *argument)
 PUBLIC size_t faceup_sisn_scratch(const Shape *shape, int height, int width, int threads)
 {
     return 5 * map_size(shape, height, width) + shape->splits * plane_size(shape, height, width) +
-           tiles_in(height) * tiles_in(width) * shape->channels + least(threads, MOST_THREADS) * own_size(shape);
+           tiles_in(height) * tiles_in(width) * shape->channels + threads_of(threads) * own_size(shape);
 }
 
 /* Enlarge a picture: `picture` is (height + 2, width + 2, 3), RGB less the mean, in the network's unit, with a border

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceup.native import MOST_THREADS, address, built
+from faceup.native import address, built
 from faceup.types import Floats
 
 # Rows, and columns, whose tail has kernels of its own, with those that share one.
@@ -43,7 +43,7 @@ class SisnInC:
 
     def scratch(self, height: int, width: int, threads: int) -> int:
         """Return how many floats of memory a picture needs."""
-        size: int = built().faceup_sisn_scratch(ctypes.byref(self.shape), height, width, min(threads, MOST_THREADS))
+        size: int = built().faceup_sisn_scratch(ctypes.byref(self.shape), height, width, threads)
         return size
 
     def run(self, planes: Floats, threads: int, scratch: Floats) -> Floats:
@@ -58,14 +58,14 @@ class SisnInC:
             (3, sH, sW), RGB grey levels, neither clamped nor rounded.
         """
         _, height, width = planes.shape
-        assert min(height, width) >= SMALLEST_SIDE, f"{width} x {height} px have no kernels"
-        assert len(scratch) >= self.scratch(height, width, threads), "too little memory"
+        if min(height, width) < SMALLEST_SIDE or len(scratch) < self.scratch(height, width, threads):
+            raise ValueError(f"A picture of {width} x {height} px is too small, or its memory is.")
         picture = np.zeros((height + 2, width + 2, 3), np.float32)
         picture[1:-1, 1:-1] = planes.transpose(1, 2, 0) @ self.colours + self.shift
         result = np.empty((height, width, self.shape.outputs), np.float32)
         built().faceup_sisn(
             ctypes.byref(self.shape), address(self.weights), address(picture), height, width, address(result),
-            address(scratch), min(threads, MOST_THREADS),
+            address(scratch), threads,
         )  # fmt: skip
         s = self.scale
         blocks = result[:, :, : 3 * s * s].reshape(height, width, s, s, 3)

@@ -61,6 +61,9 @@ static void *member_main(void *argument)
     return NULL;
 }
 
+/* How many threads are had who wants so many. */
+static inline int threads_of(int wanted) { return wanted < 1 ? 1 : wanted < MOST_THREADS ? wanted : MOST_THREADS; }
+
 /* Run `work` in the calling thread and in others, `wanted` in all, or in as many as the system allows. */
 static void run_team(int wanted, void (*work)(Team *team, int rank, void *argument), void *argument)
 {
@@ -68,7 +71,7 @@ static void run_team(int wanted, void (*work)(Team *team, int rank, void *argume
     Member members[MOST_THREADS];
     pthread_t threads[MOST_THREADS];
     pthread_mutex_lock(&team.lock);
-    for (; team.count < wanted && team.count < MOST_THREADS; team.count++) {
+    for (; team.count < threads_of(wanted); team.count++) {
         members[team.count] = (Member){&team, team.count, work, argument};
         if (pthread_create(&threads[team.count], NULL, member_main, &members[team.count]))
             break;

@@ -1,8 +1,9 @@
-/* Vectors of eight floats, and products of matrices whose right side lies in panels of sixteen columns.
+/* Vectors of floats, and products of matrices whose right side lies in panels of sixteen columns.
 
    A matrix of `depth` rows and `width` columns in panels is [width / 16][depth][16]: the sixteen numbers that one step
    of a product needs lie together. The compilers' vector extensions are used in the place of intrinsics wherever they
-   have the words, so the same code becomes AVX2 on x86-64 and NEON on ARM. */
+   have the words, so the same code becomes AVX2 on x86-64, whose vectors have eight floats, and NEON on ARM with four:
+   GCC keeps no vector in registers that is longer than the processor's. */
 
 #ifndef FACEUP_VECTORS_H
 #define FACEUP_VECTORS_H
@@ -12,13 +13,15 @@
 #ifdef FACEUP_AVX2
 #include <immintrin.h>
 #define FAST __attribute__((target("avx2,fma")))
+#define LANES 8
 #else
 #define FAST
+#define LANES 4
 #endif
 #define INLINE static inline __attribute__((always_inline)) FAST
 
-/* A product keeps ROWS x PANEL sums in registers: 12 of AVX2's 16. */
-enum { LANES = 8, PANEL = 2 * LANES, ROWS = 6 };
+/* A product keeps ROWS x PARTS vectors of sums in registers: 12 of AVX2's 16, 24 of NEON's 32. */
+enum { PANEL = 16, PARTS = PANEL / LANES, ROWS = 6 };
 
 typedef float floats __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef int32_t bits __attribute__((vector_size(4 * LANES), aligned(4)));
@@ -27,7 +30,7 @@ INLINE floats load(const float *from) { return *(const floats *)from; }
 
 INLINE void store(float *to, floats values) { *(floats *)to = values; }
 
-INLINE floats all(float value) { return (floats){value, value, value, value, value, value, value, value}; }
+INLINE floats all(float value) { return value - (floats){0}; }
 
 INLINE floats larger(floats a, floats b)
 {
@@ -43,15 +46,17 @@ INLINE floats positive(floats values) { return larger(values, all(0)); }
 
 /* Add to `sums` the product of some rows, `step` floats apart, with one panel. */
 INLINE void add_product(int rows, const float *left, ptrdiff_t step, const float *panel, int depth,
-                        floats sums[ROWS][2])
+                        floats sums[ROWS][PARTS])
 {
     for (int k = 0; k < depth; k++) {
-        floats first = load(panel + k * PANEL), second = load(panel + k * PANEL + LANES);
+        floats right[PARTS];
+        for (int part = 0; part < PARTS; part++)
+            right[part] = load(panel + k * PANEL + part * LANES);
 #pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
             floats factor = all(left[i * step + k]);
-            sums[i][0] += factor * first;
-            sums[i][1] += factor * second;
+            for (int part = 0; part < PARTS; part++)
+                sums[i][part] += factor * right[part];
         }
     }
 }
@@ -67,24 +72,25 @@ typedef struct {
 INLINE void panel_of_product(int rows, const float *left, ptrdiff_t step, const float *panel, int depth, Finish finish,
                              float *result, ptrdiff_t result_step)
 {
-    floats sums[ROWS][2];
+    floats sums[ROWS][PARTS];
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
-        for (int half = 0; half < 2; half++)
-            sums[i][half] = finish.bias ? load(finish.bias + half * LANES) : all(0);
+        for (int part = 0; part < PARTS; part++)
+            sums[i][part] = finish.bias ? load(finish.bias + part * LANES) : all(0);
     add_product(rows, left, step, panel, depth, sums);
 #pragma GCC unroll 6
     for (int i = 0; i < rows; i++)
-        for (int half = 0; half < 2; half++) {
-            floats values = sums[i][half];
-            ptrdiff_t place = i * result_step + half * LANES;
+        for (int part = 0; part < PARTS; part++) {
+            floats values = sums[i][part];
+            ptrdiff_t place = i * result_step + part * LANES;
             if (finish.plus)
                 values += load(finish.plus + place);
             store(result + place, finish.relu ? positive(values) : values);
         }
 }
 
-/* Run `DO(n)` with the constant n that equals `rows`, of 1 to ROWS. */
+/* Run `DO(n)` with the constant n that equals the lesser of `rows` and ROWS. */
+_Static_assert(ROWS == 6, "WITH_CONSTANT has a case for each");
 #define WITH_CONSTANT(rows, DO)                                                                                        \
     switch (rows) {                                                                                                    \
     case 1: DO(1); break;                                                                                              \

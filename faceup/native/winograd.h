@@ -60,7 +60,7 @@ INLINE void transform_patch(const float *patch, ptrdiff_t row, ptrdiff_t column,
     }
 }
 
-/* A' m A of eight channels: from [36][width] to the results of a tile. */
+/* A' m A of some channels: from [36][width] to the results of a tile. */
 INLINE void results_of_tile(const float *products, int width, floats results[TILE][TILE])
 {
     floats half[TILE][PATCH];
@@ -78,6 +78,16 @@ INLINE void results_of_tile(const float *products, int width, floats results[TIL
 #pragma GCC unroll 4
     for (int i = 0; i < TILE; i++)
         from_winograd(half[i], results[i]);
+}
+
+/* The products of `count` tiles, side by side, in Winograd's form: patches [count][36][depth] and kernels, 36 matrices
+   (depth, width) in panels, make products [count][36][width], bias included. */
+INLINE void multiply_tiles(int count, const float *patches, const float *kernels, const float *bias, int depth,
+                           int width, float *products)
+{
+    for (int p = 0; p < POSITIONS; p++)
+        multiply(count, patches + p * depth, POSITIONS * depth, kernels + (size_t)p * depth * width, depth, width,
+                 (Finish){.bias = p == EVERYWHERE ? bias : NULL}, products + p * width, POSITIONS * width);
 }
 
 #endif

@@ -1,9 +1,10 @@
 """The three networks of MTCNN (arXiv 1604.02878) with the weights of facenet-pytorch, for torch and ONNX Runtime.
 
-Both compute what facenet-pytorch's `PNet`, `RNet` and `ONet` compute, up to the rounding of floats, with two changes.
-The input is grey levels as they are: the first layer's weights shift and scale them. Of the two numbers that a softmax
-would compare the difference is given. So a network has one output of 1 + 4 numbers, O-Net of 1 + 4 + 10: the logit of a
-face, corrections of the box's edges, x of the five landmarks, y of the five landmarks.
+`faceup.networks.mtcnn_native` writes them for the code in C. All compute what facenet-pytorch's `PNet`, `RNet` and
+`ONet` compute, up to the rounding of floats, with two changes. The input is grey levels as they are: the first layer's
+weights shift and scale them. Of the two numbers that a softmax would compare the difference is given. So a network has
+one output of 1 + 4 numbers, O-Net of 1 + 4 + 10: the logit of a face, corrections of the box's edges, x of the five
+landmarks, y of the five landmarks.
 """
 
 from __future__ import annotations

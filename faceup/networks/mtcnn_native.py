@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from faceup.native.mtcnn import MtcnnInC
 from faceup.networks._native_writer import Numbers, filled_up, in_panels, winograd
-from faceup.networks.mtcnn import Layer
+from faceup.networks.mtcnn import Layer, for_planes
 
 # Which convolutions are Winograd's: those of 3 x 3 with channels enough, and tiles that are filled.
 _WINOGRAD = {"pnet": (2,), "rnet": (), "onet": (1, 2)}
@@ -26,10 +25,8 @@ def mtcnn_in_c(name: str, net: Sequence[Layer]) -> MtcnnInC:
         elif weight.ndim == 4:  # (O, C, H, W): row by row, and in a row pixel by pixel
             parts.append(in_panels(filled_up(weight.transpose(2, 3, 1, 0).reshape(-1, len(weight)))))
         else:
-            if weight.shape[1] != channels:
-                # The first matrix product was trained on columns, rows, channels.
-                side = math.isqrt(weight.shape[1] // channels)
-                weight = weight.reshape(-1, side, side, channels).swapaxes(1, 2).reshape(weight.shape)
+            if weight.shape[1] != channels:  # the first matrix product
+                weight = for_planes(at.weight, channels).permute(0, 2, 3, 1).reshape(weight.shape).numpy()
             parts.append(in_panels(filled_up(weight.T)))
         parts.append(filled_up(at.bias.numpy()))
         if at.slopes is not None:

@@ -9,13 +9,12 @@ pad with zeros in grids of their own, so the first two and the last two rows and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from faceup.native.sisn import KINDS, Shape, SisnInC
 from faceup.networks._common import UntranslatableError, as_array
@@ -27,7 +26,7 @@ _REACH = 5
 
 
 def sisn_in_c(net: Sisn) -> SisnInC:
-    """Return a network whose head and norms are folded.
+    """Return what the code in C takes of a network whose head and norms are folded.
 
     Raises:
         UntranslatableError: the network has another structure than that of the public code, or channels that do not
@@ -91,24 +90,61 @@ def _block(block: SplitAttentionBlock) -> Iterator[Numbers]:
 def _tail(net: Sisn) -> tuple[Numbers, Numbers]:
     """Return the tail's kernels (5, 5, 5, outputs / 16, 5 * C, 16) and biases (5, 5, outputs) for every kind of pixel.
 
-    They are what the tail makes of 5 x 5 pictures that are 1 in one channel of one pixel: row i of such a picture is
-    of kind i, and the middle one has all its neighbours. `outputs` is s * s * 3, filled up.
+    `outputs` is s * s * 3, filled up: the rows of the pixel's block, in them its columns, in them the colours.
     """
-    c, s = net.config.channels, net.config.scale
-    with torch.inference_mode():
-        empty, single = torch.zeros(1, c, KINDS, KINDS), torch.eye(c * KINDS**2).view(-1, c, KINDS, KINDS)
-        bias = net.enlarge(empty)
-        # In portions, whose features stay in the cache, and before the mean is added, beside which they are small.
-        made = torch.cat([net.tail(some) - net.tail(empty) for some in torch.split(single, 64)]) * net.config.unit
-        if net.config.skip == "none":
-            made = F.conv2d(made, net.add_mean.weight)
-    answers = made.view(c, KINDS, KINDS, 3, KINDS, s, KINDS, s).numpy()
-    outputs = 3 * s * s
-    kernels = np.zeros((KINDS, KINDS, _REACH, _REACH, c, whole_panels(outputs)), np.float32)
-    for y, x, dy, dx in np.ndindex(KINDS, KINDS, _REACH, _REACH):
-        near_y, near_x = y + dy - 2, x + dx - 2
-        if 0 <= near_y < KINDS and 0 <= near_x < KINDS:
-            answer = answers[:, near_y, near_x, :, y, :, x, :]  # channel, colour, row, column
-            kernels[y, x, dy, dx, :, :outputs] = answer.transpose(0, 2, 3, 1).reshape(c, outputs)
-    biases = bias.view(3, KINDS, s, KINDS, s).numpy().transpose(1, 3, 2, 4, 0).reshape(KINDS, KINDS, outputs)
-    return in_panels(kernels.reshape(KINDS, KINDS, _REACH, _REACH * c, -1)), filled_up(biases)
+    tail: Any = net.tail
+    upsampler, last = tail
+    kernels: Numbers = np.zeros((KINDS, KINDS, _REACH, _REACH, net.config.channels, 3))
+    kernels[:, :, 1:4, 1:4] = as_array(last.weight).transpose(2, 3, 1, 0)
+    biases: Numbers = np.broadcast_to(as_array(last.bias), (KINDS, KINDS, 3))
+    for layer in reversed([layer for layer in upsampler if isinstance(layer, nn.Conv2d)]):
+        kernels, biases = _behind(layer, kernels, biases)
+    kernels, biases = kernels * net.config.unit, biases * net.config.unit
+    if net.config.skip == "none":
+        mixed = as_array(net.add_mean.weight)[:, :, 0, 0].T
+        kernels = (kernels.reshape(-1, 3) @ mixed).reshape(kernels.shape)
+        biases = (biases.reshape(-1, 3) @ mixed + as_array(net.add_mean.bias)).reshape(biases.shape)
+    rows = kernels.reshape(KINDS, KINDS, _REACH, _REACH * net.config.channels, -1)
+    return in_panels(filled_up(rows)), filled_up(biases)
+
+
+def _behind(layer: nn.Conv2d, kernels: Numbers, biases: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the kernels and biases of a 3 x 3 convolution, a pixel shuffle of 2 and what follows them.
+
+    They are those of the pixels of a 5 x 5 picture: its row i is of kind i, and the middle one has all neighbours.
+
+    Args:
+        layer: (C, 4 * C).
+        kernels: of what follows, (5, 5, 5, 5, C, outputs).
+        biases: likewise, (5, 5, outputs).
+    """
+    c, outputs, wide = layer.in_channels, kernels.shape[-1], 2 * KINDS
+    side = math.isqrt(outputs // 3)
+    # By place in the block that a pixel becomes.
+    weight = as_array(layer.weight).astype(np.float64).reshape(c, 2, 2, c, 3, 3).transpose(1, 2, 4, 5, 3, 0)
+    bias = as_array(layer.bias).reshape(c, 2, 2).transpose(1, 2, 0)
+    found = np.zeros((KINDS, KINDS, _REACH, _REACH, c, 2, side, 2, side, 3))
+    constant = np.zeros((KINDS, KINDS, 2, side, 2, side, 3))
+    for y, x in np.ndindex(wide, wide):
+        (row, a), (column, b), kinds = divmod(y, 2), divmod(x, 2), (_kind(y, wide), _kind(x, wide))
+        constant[row, column, a, :, b] += biases[kinds].reshape(side, side, 3)
+        for dy, dx in np.ndindex(_REACH, _REACH):
+            near_y, near_x, kernel = y + dy - 2, x + dx - 2, kernels[kinds][dy, dx]
+            if not (0 <= near_y < wide and 0 <= near_x < wide):
+                continue
+            (top, i), (left, j) = divmod(near_y, 2), divmod(near_x, 2)
+            constant[row, column, a, :, b] += (bias[i, j] @ kernel).reshape(side, side, 3)
+            # What the convolution takes of pixels in the picture, and how far they are from this one.
+            rows, columns = (slice(max(0, 1 - at), min(3, KINDS + 1 - at)) for at in (top, left))
+            far = [
+                slice(at - 1 - here + 2 + some.start, at - 1 - here + 2 + some.stop)
+                for at, here, some in ((top, row, rows), (left, column, columns))
+            ]
+            made = weight[i, j, rows, columns] @ kernel
+            found[row, column, far[0], far[1], :, a, :, b] += made.reshape(*made.shape[:3], side, side, 3)
+    return found.reshape(*found.shape[:5], -1), constant.reshape(KINDS, KINDS, -1)
+
+
+def _kind(i: int, length: int) -> int:
+    """Return which kind a row, or column, of a picture is of; see `kind` of the C code."""
+    return min(i, 2) if i < length - 2 else i - (length - KINDS)

@@ -13,8 +13,8 @@ from faceup.runtime.batching import SPARE
 from faceup.runtime.side_by_side import SideBySideSr
 from faceup.types import Floats
 
-# Floats of memory that is kept for the next picture; full SISN needs 4 million for 42 x 56 px.
-_KEPT = 1 << 24
+# Floats of memory that are kept for the next pictures; full SISN needs 4 million for one of 42 x 56 px.
+_KEPT = 1 << 25
 
 
 class NativeSr(SideBySideSr):
@@ -51,7 +51,7 @@ class NativeSr(SideBySideSr):
                 return self._tiny(torch.from_numpy(planes)[None])[0].numpy()
         scratch = self._memory(self._net.scratch(height, width, threads))
         out = self._net.run(planes, threads, scratch)
-        if len(scratch) <= _KEPT:
+        if sum(map(len, self._scratch)) + len(scratch) <= _KEPT:
             self._scratch.append(scratch)
         return out
 

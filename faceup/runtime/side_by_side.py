@@ -14,12 +14,16 @@ from faceup.runtime.batching import run_in_halves
 from faceup.runtime.workers import Workers
 from faceup.types import Image
 
+# Pictures that are begun anew when memory runs out.
+PORTION = 16
+
 
 class SideBySideSr(ABC):
     """An SR backend whose network maps one picture (3, H, W) RGB 0..255 to (3, sH, sW).
 
     One picture's features stay in the cache. Several pictures run side by side, one thread each, as many as torch has
-    threads; a single one gets all threads. The output is clamped and rounded.
+    threads; a single one gets all threads. The output is clamped and rounded. The threads stay for the next call,
+    and do not go along into a process that is forked after it.
 
     Args:
         scale: how many times the network enlarges.
@@ -40,16 +44,18 @@ class SideBySideSr(ABC):
 
     def upscale(self, images: Sequence[Image]) -> list[Image]:
         """Return the enlarged pictures in the order of the input; sizes may differ."""
-        return run_in_halves(self._side_by_side, images)
+        portions = (images[start : start + PORTION] for start in range(0, len(images), PORTION))
+        return [image for portion in portions for image in run_in_halves(self._side_by_side, portion)]
 
     def _side_by_side(self, images: Sequence[Image]) -> list[Image]:
         count = torch.get_num_threads()
         if min(count, len(images)) < 2:
             return [self._enlarged(image, count) for image in images]
         self._prepare(1)
-        if self._workers.count != count:
-            self._workers = Workers(count)
-        return self._workers.map(lambda image: self._enlarged(image, 1), images)
+        workers = self._workers
+        if workers.count != count:
+            workers = self._workers = Workers(count)
+        return workers.map(lambda image: self._enlarged(image, 1), images)
 
     def _enlarged(self, image: Image, threads: int) -> Image:
         return self._rounded(image, self._run(_planes(image), threads))

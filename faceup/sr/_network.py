@@ -92,7 +92,7 @@ def _in_8_bits(net: nn.Module, options: Options, info: BackendInfo, title: str) 
     if ranges is None or not isinstance(net, Sisn):
         what = f"{title} x{options.scale} from a file" if options.weights else f"{info.name} x{options.scale}"
         raise ConfigError(
-            f"{what} cannot be run in 8 bits: the ranges of its features are not known. Use engine 'ncnn' or 'torch'."
+            f"{what} cannot be run in 8 bits: the ranges of its features are not known. Use engine 'auto'."
         )
     return Int8Sr(int8_model(net, ranges), options.scale, skip=net.config.skip == "bicubic")
 

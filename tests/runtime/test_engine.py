@@ -26,6 +26,7 @@ from faceup.runtime.engine import engines
 from faceup.runtime.int8_sr import Int8Sr
 from faceup.runtime.native_sr import NativeSr
 from faceup.runtime.ncnn_sr import NcnnSr
+from faceup.runtime.side_by_side import PORTION
 from faceup.runtime.torch_sr import BATCH_PIXELS, CPU_BATCH_PIXELS, TorchSr
 from faceup.types import Image
 from faceup.weights import int8, store
@@ -152,7 +153,7 @@ def test_ncnn_keeps_the_contract(doubling: NcnnSr) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("count", [0, 1, 2, 19])
+@pytest.mark.parametrize("count", [0, 1, 2, PORTION + 3])
 def test_pictures_side_by_side_keep_their_order(doubling: NcnnSr, threads: int, count: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
