@@ -34,6 +34,6 @@ def test_the_record() -> None:
     names = {row["system"] for row in table["rows"]}
     quickest = [bench.NATIVE] if has_native() else []
     assert names == {bench.OFFICIAL, bench.FLOOR, "faceup, engine torch", bench.NCNN, "ONNX Runtime", *quickest}
-    assert all((quickest or [bench.NCNN])[0] in bar["name"] for bar in done["bars"][::2])
+    assert all((quickest or [bench.NCNN])[0] in bar["text"] for bar in done["bars"][::2])
     assert all(row["off"] <= 1 for row in table["rows"] if row["system"] != bench.FLOOR)
     assert [row["times"] for row in table["rows"] if row["system"] == bench.OFFICIAL] == [1, 1]
