@@ -1,12 +1,13 @@
 """MTCNN with the networks and thresholds of facenet-pytorch (MIT).
 
 The weights are facenet-pytorch's, the cascade is this project's (`_cascade`): the same steps for all pictures of one
-size together; on a CPU each thread has its share of the pictures. Boxes, landmarks, scores and their order are those of
-facenet-pytorch's `detect`, called with a picture alone, but for the rounding of floats: on 204 photos and 816 simulated
-probes, as they came and enlarged four times, the largest difference was 0.001 px (`tools/check_detector.py`). Rounding could move a box over the edge between
-two whole pixels, or change which of two windows scores higher; then they would differ by more. Two things differ on
-purpose: a picture smaller than the smallest face has no faces, and a window that lies wholly outside its picture is
-dropped; facenet-pytorch 2.5.3 fails on both.
+size together; on a CPU each thread has its share of the pictures. Boxes, landmarks, scores and their order are those
+of facenet-pytorch's `detect`, called with a picture alone, but for the rounding of floats: on 204 photos and 816
+simulated probes, as they came and enlarged four times, the largest difference was 0.001 px
+(`tools/check_detector.py`). Rounding could move a box over the edge between two whole pixels, or change which of two
+windows scores higher; then they would differ by more. Two things differ on purpose: a picture smaller than the
+smallest face has no faces, and a window that lies wholly outside its picture is dropped; facenet-pytorch 2.5.3 fails
+on both.
 """
 
 from __future__ import annotations
