@@ -18,6 +18,7 @@ enum { TILES = 12, CROPS = 12 };
 enum { SLACK = PANEL };
 /* Pixels of the pictures that are worth a thread of their own. */
 enum { PIXELS_A_THREAD = 1 << 13 };
+enum { PNET, RNET, ONET };
 enum { PNET_OUT = 5, RNET_OUT = 5, ONET_OUT = 15 };
 
 /* Features (height, width, channels), rows `row` floats apart. */
@@ -188,6 +189,7 @@ static void interleave(const float *planes, int first, int end, int height, int 
 }
 
 typedef struct {
+    int network;
     const float *weights, *pictures;
     int count, height, width;
     float *result, *scratch;
@@ -316,18 +318,16 @@ FAST static void onet_crops(const Task *task, int first, int end, float *scratch
     }
 }
 
-static void rnet(Team *team, int rank, void *argument)
+/* R-Net and O-Net: every thread has a share of the crops. */
+static void crops(Team *team, int rank, void *argument)
 {
     const Task *task = argument;
-    rnet_crops(task, share(task->count, rank, team->count), share(task->count, rank + 1, team->count),
-               task->scratch + rank * task->scratch_size);
-}
-
-static void onet(Team *team, int rank, void *argument)
-{
-    const Task *task = argument;
-    onet_crops(task, share(task->count, rank, team->count), share(task->count, rank + 1, team->count),
-               task->scratch + rank * task->scratch_size);
+    int first = share(task->count, rank, team->count), end = share(task->count, rank + 1, team->count);
+    float *scratch = task->scratch + rank * task->scratch_size;
+    if (task->network == RNET)
+        rnet_crops(task, first, end, scratch);
+    else
+        onet_crops(task, first, end, scratch);
 }
 
 /* Memory of one thread, in floats: more than the maps of P-Net take that makes so many rows of such width, or those of
@@ -346,10 +346,10 @@ enum {
 
 static Task plan(int network, int count, int height, int width, int threads)
 {
-    Task task = {.count = count, .height = height, .width = width, .scratch_size = CROPS_SCRATCH};
+    Task task = {.network = network, .count = count, .height = height, .width = width, .scratch_size = CROPS_SCRATCH};
     int64_t worth = 1 + (int64_t)count * height * width / PIXELS_A_THREAD;
     task.threads = (int)(worth < threads_of(threads) ? worth : threads_of(threads));
-    if (network == 0) {
+    if (network == PNET) {
         /* A few pictures are cut into bands of whole tiles, one for each thread. */
         int bands = count < task.threads ? task.threads : 1;
         task.high = ((pnet_length(height) + bands - 1) / bands + TILE - 1) / TILE * TILE;
@@ -365,7 +365,7 @@ PUBLIC size_t faceup_mtcnn_scratch(int network, int count, int height, int width
     return task.scratch_size * task.threads;
 }
 
-/* Run P-Net (0), R-Net (1) or O-Net (2).
+/* Run P-Net (0), R-Net (1) or O-Net (2), in the order of `faceup.native.mtcnn.NETWORKS`.
 
    `pictures` is (count, 3, height, width), RGB 0..255, 12 x 12 pixels or more for P-Net, 24 x 24 for R-Net, 48 x 48 for
    O-Net. `result` gets (count, 5, h, w), (count, 5) or (count, 15). It does not depend on the number of threads. */
@@ -377,5 +377,5 @@ PUBLIC void faceup_mtcnn(int network, const float *weights, const float *picture
     task.pictures = pictures;
     task.result = result;
     task.scratch = scratch;
-    run_team(task.threads, network == 0 ? pnet : network == 1 ? rnet : onet, &task);
+    run_team(task.threads, network == PNET ? pnet : crops, &task);
 }

@@ -9,8 +9,9 @@ Numbers = npt.NDArray[np.floating]
 
 # Columns that the C code computes at a time, and channels in a vector.
 PANEL, LANES = 16, 8
-# G of F(4, 3): what transforms a kernel.
-_KERNEL = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+# G of F(4, 3), and what it makes of a kernel's rows and columns at once: (36, 9).
+_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_BOTH = np.kron(_G, _G)
 
 
 def whole_panels(count: int) -> int:
@@ -33,6 +34,5 @@ def in_panels(matrix: Numbers) -> Numbers:
 def winograd(kernels: Numbers) -> Numbers:
     """Return 3 x 3 kernels (out, in, 3, 3), for F(4, 3) (Lavin and Gray 2016), as 36 matrices (in, out) in panels."""
     out, depth = kernels.shape[:2]
-    both = np.kron(_KERNEL, _KERNEL)
-    moved = both @ kernels.astype(np.float64).reshape(out * depth, 9).T
-    return in_panels(moved.reshape(len(both), out, depth).swapaxes(1, 2))
+    moved = _BOTH @ kernels.astype(np.float64).reshape(out * depth, 9).T
+    return in_panels(moved.reshape(len(_BOTH), out, depth).swapaxes(1, 2))

@@ -7,15 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 from torch.nn import functional as F
 
+from benchmarks.bench_sr_engine import folded_copy, random_net
 from faceup.errors import ConfigError
 from faceup.native import library
 from faceup.native.sisn import SMALLEST_SIDE
 from faceup.networks._common import UntranslatableError
 from faceup.networks._native_writer import winograd
-from faceup.networks.sisn import Sisn, SisnConfig, fold_head, fold_norms
+from faceup.networks.sisn import Sisn, SisnConfig
 from faceup.networks.sisn_native import sisn_in_c
 from faceup.runtime.native_sr import NativeSr
 from faceup.types import Floats
@@ -23,23 +23,12 @@ from faceup.types import Floats
 needs_native = pytest.mark.skipif(library() is None, reason="the code in C was not built")
 
 
-def seeded(config: SisnConfig, seed: int = 0) -> Sisn:
+def seeded(config: SisnConfig) -> Sisn:
     """Return a folded network in which every weight counts, norms and mean shifts too."""
-    torch.manual_seed(seed)
-    net = Sisn(config).eval().requires_grad_(False)
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            assert layer.running_mean is not None
-            assert layer.running_var is not None
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 1.5)
-            layer.weight.uniform_(0.5, 1.5)
-            layer.bias.normal_(0, 0.1)
+    net = random_net(config)
     for shift in (net.sub_mean, net.add_mean):  # a training may move them
         shift.weight += 0.05 * torch.randn_like(shift.weight)
-    fold_head(net)
-    fold_norms(net)
-    return net
+    return folded_copy(net)
 
 
 def in_torch(net: Sisn, planes: Floats) -> Floats:
